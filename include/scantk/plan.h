@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SCANTK_PLAN_H
+#define SCANTK_PLAN_H
+
+#include <scantk/data.h>
+#include <scantk/model.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A plan: everything decided and allocated for one kernel of a model over data. Planning
+ * may fail; executing repeats. Model and data are borrowed and outlive the plan. */
+typedef struct ntk_plan ntk_plan;
+
+typedef enum ntk_reduction {
+  NTK_REDUCE_NONE,     /* [N1, O, N2, O] */
+  NTK_REDUCE_TRACE,    /* [N1, N2]: mean (or sum) over o of Theta[n,o,m,o] */
+  NTK_REDUCE_DIAGONAL, /* [O, N1, N2]: Theta[n,o,m,o] */
+  NTK_REDUCE_PSEUDO    /* [N1, N2]: kernel of sum_o f_o / sqrt(O) */
+} ntk_reduction;
+
+/* Purpose: plan the kernel of `rows` against `columns` (NULL: the same samples, x2 = x1,
+ * whose symmetry is used). Collective. options: text of the table "plan" or NULL.
+ * Errors: NTK_ERR_SHAPE (data do not fit the model), NTK_ERR_ARGUMENT, NTK_ERR_MEMORY (the
+ * cap is below what is needed; the message names the smallest that does). */
+NTK_API NTK_CHECKED ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows,
+                                               ntk_data *columns, const char *options,
+                                               ntk_plan **out);
+NTK_API void ntk_plan_destroy(ntk_plan **plan);
+
+typedef struct ntk_plan_info {
+  ntk_reduction reduction;
+  int64_t rows, columns;        /* N1, N2 */
+  int64_t outputs;              /* O */
+  int64_t block, outputs_block; /* B, Q */
+  int64_t tiles;                /* to be computed, over all ranks */
+  int element_bytes;            /* 4 or 8 */
+  bool symmetric;               /* x2 = x1 */
+  int grid_rows, grid_columns;
+  double minimal_flops; /* ntk_cost_minimal (design section 4) */
+} ntk_plan_info;
+NTK_API void ntk_plan_get_info(const ntk_plan *plan, ntk_plan_info *info); /* local */
+
+/* Purpose: compute the kernel into an HDF5 file. Collective.
+ * path     the file that will exist once every tile is done; OUTPUT.part until then.
+ * options  text of the table "output" or NULL; command_line: recorded, may be NULL.
+ * Errors: NTK_ERR_EXISTS, NTK_ERR_FILE, NTK_ERR_HDF5, NTK_ERR_NONFINITE, NTK_STOPPED. */
+NTK_API NTK_CHECKED ntk_status ntk_plan_to_file(ntk_plan *plan, const char *path,
+                                                const char *options,
+                                                const char *command_line);
+
+/* One tile: rows row_first.. (row_count samples), outputs row_output.. (row_outputs of
+ * them), likewise columns. Values are row-major: full [row_count, row_outputs,
+ * column_count, column_outputs], trace and pseudo [row_count, column_count], diagonal
+ * [row_outputs, row_count, column_count]. */
+typedef struct ntk_tile {
+  int64_t row_first, row_count, row_output, row_outputs;
+  int64_t column_first, column_count, column_output, column_outputs;
+} ntk_tile;
+
+/* Called on the rank that owns the tile; a status other than success ends the run on all.
+ */
+typedef ntk_status (*ntk_tile_fn)(const ntk_tile *tile, const void *values, void *user);
+
+/* Purpose: compute the kernel, handing each tile to `fn` once; for x2 = x1 a tile off the
+ * diagonal comes twice, as itself and as its transpose. Collective. */
+NTK_API NTK_CHECKED ntk_status ntk_plan_to_tiles(ntk_plan *plan, ntk_tile_fn fn,
+                                                 void *user);
+
+/* Purpose: the network's outputs on the data, into an HDF5 file (/outputs [N, O], /labels).
+ * Collective. options: text of the table "forward" or NULL. *accuracy (may be NULL): share
+ * of samples whose largest output is at the label, -1 without labels. */
+NTK_API NTK_CHECKED ntk_status ntk_forward_to_file(ntk_model *model, ntk_data *data,
+                                                   const char *options, const char *path,
+                                                   double *accuracy);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SCANTK_VERSION_H
+#define SCANTK_VERSION_H
+
+#include <scantk/status.h>
+
+/* CMake reads the version from these lines. */
+#define SCANTK_VERSION_MAJOR 0
+#define SCANTK_VERSION_MINOR 1
+#define SCANTK_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* "0.1.0 (commit)", for logs and outputs. Local. */
+NTK_API const char *ntk_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_DIST_GRID_H
+#define NTK_DIST_GRID_H
+
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The process grid Pr x Pc and who owns what (design section 6). Knows no network. */
+typedef struct ntk_grid {
+  MPI_Comm comm;         /* borrowed */
+  MPI_Comm row;          /* the Pc ranks of my grid row; MPI_COMM_NULL on idle ranks */
+  MPI_Comm column;       /* the Pr ranks of my grid column */
+  int rows, columns;     /* Pr, Pc */
+  int my_row, my_column; /* -1 on idle ranks (size > Pr * Pc) */
+} ntk_grid;
+
+/* Purpose: make a grid of rows x columns on the first ranks of comm, the others idle.
+ * Collective over comm. NTK_ERR_ARGUMENT where rows * columns > size. */
+NTK_CHECKED ntk_status ntk_grid_create(MPI_Comm comm, int rows, int columns, ntk_grid *out);
+void ntk_grid_destroy(ntk_grid *grid); /* frees the two communicators; collective */
+
+/* Is the pair of sample blocks (I, J) computed, n blocks, x2 = x1? Circulant half: d = (I -
+ * J) mod n with 2d < n, or 2d = n and I < J. Exactly one of (I,J), (J,I) is, and every
+ * (I,I). */
+bool ntk_pair_is_computed(int64_t I, int64_t J, int64_t n);
+
+/* Purpose: choose Pr x Pc <= size for n1 x n2 sample blocks: least maximum of pairs per
+ * rank, then least sweeps (Pr + Pc). Local, the same on all ranks. */
+void ntk_grid_choose(int size, int64_t n1, int64_t n2, bool symmetric, int *rows,
+                     int *columns);
+/* Exact maximum over ranks of the pairs a rank owns. */
+int64_t ntk_grid_max_pairs(int rows, int columns, int64_t n1, int64_t n2, bool symmetric);
+
+/* Broadcast of any number of bytes (pieces of at most 1 GiB). Collective over comm. */
+NTK_CHECKED ntk_status ntk_bcast(void *buffer, int64_t bytes, int root, MPI_Comm comm);
+
+/* A vote that costs no waiting: every rank calls ntk_vote_next once per step with its flag
+ * (0: go on; larger wins); *decided is the maximum over ranks of the flags of the PREVIOUS
+ * step, the same on all ranks. ntk_vote_finish ends it (collective), giving the last. */
+typedef struct ntk_vote {
+  MPI_Comm comm;
+  MPI_Request request;
+  int mine, all;
+} ntk_vote;
+void ntk_vote_begin(ntk_vote *vote, MPI_Comm comm);
+NTK_CHECKED ntk_status ntk_vote_next(ntk_vote *vote, int flag, int *decided);
+NTK_CHECKED ntk_status ntk_vote_finish(ntk_vote *vote, int flag, int *decided);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_TENSOR_BLAS_H
+#define NTK_TENSOR_BLAS_H
+
+/* Sets the number of threads inside BLAS calls and returns the old one (0: the library does
+ * not tell; nothing was set). Our own loops are the parallel ones: runs set 1 and restore.
+ */
+int ntk_blas_set_threads(int threads);
+/* "OpenBLAS 0.3.21 SkylakeX" or "BLAS". Static string. */
+const char *ntk_blas_name(void);
+
+#endif
