@@ -3,47 +3,36 @@
 
 #include <string.h>
 
-/* One output position along one axis: input index of tap 0 and the taps [low, high) that
- * fall inside the input. */
-typedef struct span {
-  int64_t start, low, high;
-} span;
+/* What is done with one output pixel: its spans, its row of patches. */
+typedef void (*pixel_fn)(const ntk_window *w, const ntk_span s[3], int64_t channels,
+                         real *x, real *row);
 
-static span span_at(const ntk_window *w, int axis, int64_t position) {
-  const int64_t start = position * w->stride[axis] - w->pad_begin[axis];
-  const int64_t step = w->dilation[axis], last = w->input[axis] - 1 - start;
-  span s = {start, start < 0 ? (-start + step - 1) / step : 0,
-            last < 0 ? 0 : last / step + 1};
-  if (s.high > w->kernel[axis])
-    s.high = w->kernel[axis];
-  if (s.low > s.high)
-    s.low = s.high;
-  return s;
-}
-
-/* Calls `body` for each output pixel with its spans and row. */
-typedef void (*pixel_fn)(const ntk_window *w, const span s[3], int64_t channels, real *x,
-                         real *row);
-
-static void each_pixel(const ntk_window *w, int64_t channels, real *x, real *rows,
-                       int64_t ld, pixel_fn body) {
-  int64_t t = 0;
-  for (int64_t i = 0; i < w->output[0]; i++)
-    for (int64_t j = 0; j < w->output[1]; j++)
-      for (int64_t k = 0; k < w->output[2]; k++, t++) {
-        const span s[3] = {span_at(w, 0, i), span_at(w, 1, j), span_at(w, 2, k)};
-        body(w, s, channels, x, rows + t * ld);
+static void each_pixel(const ntk_window *w, int64_t channels, int64_t first, int64_t count,
+                       real *x, real *rows, int64_t ld, pixel_fn body) {
+  int64_t k = first % w->output[2], j = first / w->output[2] % w->output[1];
+  int64_t i = first / w->output[2] / w->output[1];
+  for (int64_t t = 0; t < count; t++) {
+    const ntk_span s[3] = {ntk_window_span(w, 0, i), ntk_window_span(w, 1, j),
+                           ntk_window_span(w, 2, k)};
+    body(w, s, channels, x, rows + t * ld);
+    if (++k == w->output[2]) {
+      k = 0;
+      if (++j == w->output[1]) {
+        j = 0;
+        i++;
       }
+    }
+  }
 }
 
-static bool partial(const ntk_window *w, const span s[3]) {
+static bool partial(const ntk_window *w, const ntk_span s[3]) {
   for (int a = 0; a < 3; a++)
     if (s[a].low > 0 || s[a].high < w->kernel[a])
       return true;
   return false;
 }
 
-static void gather(const ntk_window *w, const span s[3], int64_t channels, real *x,
+static void gather(const ntk_window *w, const ntk_span s[3], int64_t channels, real *x,
                    real *row) {
   const int64_t plane = w->input[0] * w->input[1] * w->input[2];
   const int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
@@ -62,7 +51,7 @@ static void gather(const ntk_window *w, const span s[3], int64_t channels, real 
       }
 }
 
-static void scatter(const ntk_window *w, const span s[3], int64_t channels, real *x,
+static void scatter(const ntk_window *w, const ntk_span s[3], int64_t channels, real *x,
                     real *row) {
   const int64_t plane = w->input[0] * w->input[1] * w->input[2];
   const int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
@@ -79,12 +68,28 @@ static void scatter(const ntk_window *w, const span s[3], int64_t channels, real
       }
 }
 
+/* gather reads x and scatter reads the rows, whence the casts. */
+void NTK_REAL(ntk_im2col_part)(const ntk_window *window, int64_t channels, int64_t first,
+                               int64_t count, const real *x, real *out, int64_t ld_out) {
+  each_pixel(window, channels, first, count, (real *)x, out, ld_out, gather);
+}
+
+void NTK_REAL(ntk_col2im_add_part)(const ntk_window *window, int64_t channels,
+                                   int64_t first, int64_t count, const real *col,
+                                   int64_t ld_col, real *x) {
+  each_pixel(window, channels, first, count, x, (real *)col, ld_col, scatter);
+}
+
+static int64_t pixels(const ntk_window *w) {
+  return w->output[0] * w->output[1] * w->output[2];
+}
+
 void NTK_REAL(ntk_im2col)(const ntk_window *window, int64_t channels, const real *x,
                           real *out, int64_t ld_out) {
-  each_pixel(window, channels, (real *)x, out, ld_out, gather); /* gather only reads x */
+  NTK_REAL(ntk_im2col_part)(window, channels, 0, pixels(window), x, out, ld_out);
 }
 
 void NTK_REAL(ntk_col2im_add)(const ntk_window *window, int64_t channels, const real *col,
                               int64_t ld_col, real *x) {
-  each_pixel(window, channels, x, (real *)col, ld_col, scatter); /* and scatter col */
+  NTK_REAL(ntk_col2im_add_part)(window, channels, 0, pixels(window), col, ld_col, x);
 }

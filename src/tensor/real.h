@@ -5,6 +5,7 @@
 /* One source, two types: files named *_real.c are compiled twice, with NTK_DOUBLE 0 and 1.
  * In them `real` is the type of computation and NTK_REAL(name) appends _f32 or _f64. */
 #include "tensor/tensor.h"
+#include "tensor/window.h"
 #include <float.h>
 #include <math.h>
 
@@ -33,19 +34,19 @@ void NTK_REAL(ntk_gemm)(bool transpose_a, bool transpose_b, int64_t m, int64_t n
                         double alpha, const real *a, int64_t lda, const real *b,
                         int64_t ldb, double beta, real *c, int64_t ldc);
 
-/* The geometry of a convolution or pooling window over up to 3 spatial axes (missing ones
- * are leading with input 1, kernel 1, stride 1, dilation 1, no pad). */
-typedef struct ntk_window {
-  int64_t input[3], kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3], output[3];
-} ntk_window;
-
 /* Patches of one sample's channels: x [channels, input pixels] ->
  *   pixel-major: out[t, (c, tap)], row stride ld_out   (X of design section 4)
  * with zeros in the padding. t runs over output pixels, tap over kernel positions. */
 void NTK_REAL(ntk_im2col)(const ntk_window *window, int64_t channels, const real *x,
                           real *out, int64_t ld_out);
-/* The adjoint: x[c, pixel] += sum of col[t, (c, tap)] that were read from it. */
+/* The same for `count` output pixels from `first` on: out[t - first, (c, tap)]. */
+void NTK_REAL(ntk_im2col_part)(const ntk_window *window, int64_t channels, int64_t first,
+                               int64_t count, const real *x, real *out, int64_t ld_out);
+/* The adjoints: x[c, pixel] += sum of col[t, (c, tap)] that were read from it. */
 void NTK_REAL(ntk_col2im_add)(const ntk_window *window, int64_t channels, const real *col,
                               int64_t ld_col, real *x);
+void NTK_REAL(ntk_col2im_add_part)(const ntk_window *window, int64_t channels,
+                                   int64_t first, int64_t count, const real *col,
+                                   int64_t ld_col, real *x);
 
 #endif
