@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_ONNX_GENERATE_H
+#define NTK_ONNX_GENERATE_H
+
+#include "onnx/writer.h"
+#include <scantk/options.h>
+
+/* Purpose: the network of a family (fcn, cnn, lenet5, resnet18) with random parameters, in
+ * a writer. Local. options: of the table "family". The parameters depend on the options
+ * alone. Errors: NTK_ERR_ARGUMENT, NTK_ERR_MEMORY. */
+NTK_CHECKED ntk_status ntk_family_build(const char *family, const ntk_options *options,
+                                        ntk_writer *writer);
+
+#endif
