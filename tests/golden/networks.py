@@ -8,6 +8,18 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def f32(value):
+    """A constant as the file holds it, so that file and f64 reference are the same function."""
+    return torch.tensor(value, dtype=torch.float32).item()
+
+
+EPSILON = f32(1e-5)
+
+
+def gelu(x):
+    return x * 0.5 * (1.0 + torch.erf(x / f32(math.sqrt(2.0))))
+
+
 class Lambda(nn.Module):
     def __init__(self, function):
         super().__init__()
@@ -55,13 +67,13 @@ class Block(nn.Module):
     def __init__(self, inputs, outputs, stride):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
+        self.norm1 = nn.BatchNorm2d(outputs, EPSILON)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = nn.BatchNorm2d(outputs, EPSILON)
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-                                          nn.BatchNorm2d(outputs))
+                                          nn.BatchNorm2d(outputs, EPSILON))
 
     def forward(self, x):
         y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
@@ -69,7 +81,8 @@ class Block(nn.Module):
 
 
 def resnet_batchnorm():
-    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False),
+                         nn.BatchNorm2d(4, EPSILON), nn.ReLU(),
                          Block(4, 4, 1), Block(4, 6, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(6, 3))
 
@@ -142,7 +155,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x):
         x = x - x.mean(-1, keepdim=True)
-        return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.weight + self.bias
+        return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + EPSILON) * self.weight + self.bias
 
 
 class Attention(nn.Module):
@@ -169,7 +182,7 @@ class Attention(nn.Module):
         q, k, v = self.heads(self.q(y)), self.heads(self.k(y)), self.heads(self.v(y))
         y = torch.softmax(q @ k.transpose(2, 3) / 2.0, -1) @ v
         x = x + self.scale * self.out(y.transpose(1, 2).reshape(-1, 4, 8))
-        x = x + self.down(F.gelu(self.up(self.norm2(x))))
+        x = x + self.down(gelu(self.up(self.norm2(x))))
         return self.head(x.mean(1))
 
 
@@ -182,8 +195,8 @@ class NtkLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs))
 
     def forward(self, x):
-        factor = math.sqrt(2.0 / self.weight.shape[1])
-        return factor * F.linear(x, self.weight) + 0.1 * self.bias
+        factor = f32(math.sqrt(2.0 / self.weight.shape[1]))
+        return factor * F.linear(x, self.weight) + f32(0.1) * self.bias
 
 
 def ntk():
@@ -200,7 +213,7 @@ class ScaledWeight(nn.Module):
         self.second = nn.Parameter(torch.empty(4, 2, 3))
 
     def forward(self, x):
-        hidden = torch.tanh(F.linear(x, self.first * 0.3))
+        hidden = torch.tanh(F.linear(x, self.first * f32(0.3)))
         return hidden @ (-self.second).reshape(8, 3)
 
 
@@ -263,8 +276,8 @@ class Dense(nn.Module):
 
 def activations():
     """Each away from its kink with probability one."""
-    return nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 8), nn.Softplus(),
-                         nn.Linear(8, 8), nn.ELU(), nn.Linear(8, 8), nn.LeakyReLU(0.1),
+    return nn.Sequential(nn.Linear(5, 8), Lambda(gelu), nn.Linear(8, 8), nn.Softplus(),
+                         nn.Linear(8, 8), nn.ELU(), nn.Linear(8, 8), nn.LeakyReLU(0.125),
                          nn.Linear(8, 8), nn.Hardtanh(), nn.Linear(8, 4), nn.LogSoftmax(1))
 
 

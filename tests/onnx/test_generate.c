@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "onnx.pb-c.h"
+#include <math.h>
+#include <mpi.h>
+#include <scantk/model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ntk_model_generate: what stands in the files, read back by protobuf alone. */
+
+static ntk_context *context;
+static char path[256];
+
+static Onnx__ModelProto *generate(const char *family, const char *options) {
+  char *bytes = NULL;
+  int64_t size = 0;
+  const ntk_status status = ntk_model_generate(context, family, options, path);
+  if (status != NTK_SUCCESS)
+    fail_msg("%s %s: %s", family, options, ntk_context_error(context));
+  assert_int_equal(ntk_file_read(path, &bytes, &size), NTK_SUCCESS);
+  Onnx__ModelProto *model =
+      onnx__model_proto__unpack(NULL, (size_t)size, (const uint8_t *)bytes);
+  assert_non_null(model);
+  ntk_free(&bytes);
+  return model;
+}
+
+static void release(Onnx__ModelProto *model) {
+  onnx__model_proto__free_unpacked(model, NULL);
+}
+
+static int64_t size_of(const Onnx__TensorProto *tensor) {
+  int64_t n = 1;
+  for (size_t i = 0; i < tensor->n_dims; ++i)
+    n *= tensor->dims[i];
+  assert_int_equal(tensor->raw_data.len, (size_t)n * sizeof(float));
+  return n;
+}
+
+static int64_t parameters(const char *family, const char *options) {
+  Onnx__ModelProto *model = generate(family, options);
+  int64_t total = 0;
+  for (size_t i = 0; i < model->graph->n_initializer; ++i)
+    total += size_of(model->graph->initializer[i]);
+  release(model);
+  return total;
+}
+
+static const Onnx__TensorProto *tensor(const Onnx__ModelProto *model, const char *name) {
+  for (size_t i = 0; i < model->graph->n_initializer; ++i)
+    if (strcmp(model->graph->initializer[i]->name, name) == 0)
+      return model->graph->initializer[i];
+  fail_msg("no tensor %s", name);
+  return NULL;
+}
+
+static double element(const Onnx__TensorProto *t, int64_t i) {
+  float value;
+  memcpy(&value, t->raw_data.data + (size_t)i * sizeof value, sizeof value);
+  return (double)value;
+}
+
+static void moments(const Onnx__TensorProto *t, double *mean, double *variance) {
+  const int64_t n = size_of(t);
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < n; ++i)
+    sum += element(t, i);
+  *mean = sum / (double)n;
+  for (int64_t i = 0; i < n; ++i)
+    squares += (element(t, i) - *mean) * (element(t, i) - *mean);
+  *variance = squares / (double)n;
+}
+
+/* N(0, variance), within 6 standard errors. */
+static void assert_normal(const Onnx__TensorProto *t, double variance) {
+  const double n = (double)size_of(t);
+  double mean, found;
+  moments(t, &mean, &found);
+  assert_true(fabs(mean) < 6 * sqrt(variance / n));
+  assert_true(fabs(found - variance) < 6 * variance * sqrt(2 / n));
+}
+
+static const Onnx__NodeProto *node(const Onnx__ModelProto *model, const char *name) {
+  for (size_t i = 0; i < model->graph->n_node; ++i)
+    if (strcmp(model->graph->node[i]->name, name) == 0)
+      return model->graph->node[i];
+  fail_msg("no node %s", name);
+  return NULL;
+}
+
+static int count_nodes(const Onnx__ModelProto *model, const char *op) {
+  int count = 0;
+  for (size_t i = 0; i < model->graph->n_node; ++i)
+    count += strcmp(model->graph->node[i]->op_type, op) == 0;
+  return count;
+}
+
+static const Onnx__AttributeProto *attribute(const Onnx__NodeProto *at, const char *name) {
+  for (size_t i = 0; i < at->n_attribute; ++i)
+    if (strcmp(at->attribute[i]->name, name) == 0)
+      return at->attribute[i];
+  fail_msg("no attribute %s of %s", name, at->name);
+  return NULL;
+}
+
+static double constant(const Onnx__ModelProto *model, const char *name) {
+  const Onnx__TensorProto *t = attribute(node(model, name), "value")->t;
+  assert_int_equal(t->n_dims, 0);
+  return element(t, 0);
+}
+
+/* Counts from the layers' shapes; LeNet-5 and ResNet-18 as published. */
+static void test_parameter_counts(void **state) {
+  (void)state;
+  assert_int_equal(parameters("fcn", NULL),
+                   785 * 512 + 2 * 513 * 512 + 513 * 10); /* defaults */
+  assert_int_equal(parameters("fcn", "--input 2x3x4 --width 9 --depth 2 --outputs 3"),
+                   25 * 9 + 10 * 9 + 10 * 3);
+  assert_int_equal(parameters("fcn", "--input 5 --depth 0"), 6 * 10);
+  assert_int_equal(parameters("cnn", NULL), 10 * 64 + 2 * 577 * 64 + 65 * 10);
+  assert_int_equal(parameters("cnn", "--parameterization ntk"),
+                   10 * 64 + 2 * 577 * 64 + 65 * 10);
+  assert_int_equal(parameters("lenet5", NULL), 61706);
+  assert_int_equal(parameters("lenet5", "--input 3x32x32"), 62006);
+  assert_int_equal(parameters("resnet18", NULL), 11169162);
+  assert_int_equal(parameters("resnet18", "--width 8"), 175802);
+}
+
+static void test_header(void **state) {
+  (void)state;
+  Onnx__ModelProto *model = generate("fcn", "--input 3x2 --width 4 --depth 1 --outputs 5");
+  assert_string_equal(model->producer_name, "scantk");
+  assert_int_equal(model->ir_version, 8);
+  assert_int_equal(model->opset_import[0]->version, 17);
+  assert_int_equal(model->n_metadata_props, 1);
+  assert_string_equal(model->metadata_props[0]->key, "scantk.parameters");
+  assert_string_equal(model->metadata_props[0]->value,
+                      "[\"hidden0.weight\", \"hidden0.bias\", \"head.weight\", "
+                      "\"head.bias\"]");
+  const Onnx__TensorShapeProto *in = model->graph->input[0]->type->tensor_type->shape;
+  const Onnx__TensorShapeProto *out = model->graph->output[0]->type->tensor_type->shape;
+  assert_int_equal(in->n_dim, 3);
+  assert_string_equal(in->dim[0]->dim_param, "batch");
+  assert_int_equal(in->dim[1]->dim_value, 3);
+  assert_int_equal(in->dim[2]->dim_value, 2);
+  assert_int_equal(out->n_dim, 2);
+  assert_string_equal(out->dim[0]->dim_param, "batch");
+  assert_int_equal(out->dim[1]->dim_value, 5);
+  assert_int_equal(count_nodes(model, "Flatten"), 1);
+  assert_int_equal(attribute(node(model, "head"), "transB")->i, 1);
+  assert_int_equal(tensor(model, "head.weight")->dims[0], 5); /* [out, in] */
+  release(model);
+}
+
+static void test_standard(void **state) {
+  (void)state;
+  Onnx__ModelProto *model = generate("fcn", "--input 400 --width 200 --depth 1");
+  assert_normal(tensor(model, "hidden0.weight"), 2.0 / 400);
+  assert_normal(tensor(model, "head.weight"), 2.0 / 200);
+  for (int i = 0; i < 200; ++i)
+    assert_true(element(tensor(model, "hidden0.bias"), i) == 0);
+  release(model);
+  model = generate("fcn", "--input 400 --width 200 --depth 1 --activation tanh");
+  assert_normal(tensor(model, "hidden0.weight"), 1.0 / 400);
+  release(model);
+  model = generate("cnn", "--input 3x8x8 --width 50 --weight-variance 0.25");
+  assert_normal(tensor(model, "conv1.weight"), 0.25 / 450);
+  release(model);
+}
+
+static void test_ntk(void **state) {
+  (void)state;
+  Onnx__ModelProto *model =
+      generate("fcn", "--input 300 --width 200 --depth 1 --parameterization ntk");
+  assert_normal(tensor(model, "hidden0.weight"), 1);
+  assert_normal(tensor(model, "hidden0.bias"), 1);
+  assert_true(fabs(constant(model, "hidden0.scaled.constant") - sqrt(2.0 / 300)) < 1e-8);
+  assert_true(fabs(constant(model, "hidden0.shift.constant") - 0.1) < 1e-8);
+  assert_string_equal(node(model, "hidden0")->op_type, "Add");
+  assert_string_equal(node(model, "hidden0.product")->input[1], "hidden0.weight");
+  assert_string_equal(node(model, "hidden0.shift")->input[0], "hidden0.bias");
+  release(model);
+  model =
+      generate("cnn", "--input 2x6x6 --width 40 --parameterization ntk --bias-scale 0.5 "
+                      "--activation erf");
+  assert_normal(tensor(model, "conv1.weight"), 1);
+  assert_int_equal(node(model, "conv1.product")->n_input, 2); /* no bias inside */
+  assert_true(fabs(constant(model, "conv1.scaled.constant") - sqrt(1.0 / 360)) < 1e-8);
+  assert_true(fabs(constant(model, "conv1.shift.constant") - 0.5) < 1e-8);
+  assert_int_equal(tensor(model, "conv1.bias")->n_dims, 3); /* [C, 1, 1] */
+  release(model);
+}
+
+static void test_strides(void **state) {
+  (void)state;
+  Onnx__ModelProto *model = generate("cnn", NULL);
+  assert_int_equal(count_nodes(model, "Conv"), 3);
+  assert_int_equal(attribute(node(model, "conv0"), "strides")->ints[0], 1);
+  assert_int_equal(attribute(node(model, "conv1"), "strides")->ints[0], 2);
+  assert_int_equal(attribute(node(model, "conv2"), "strides")->ints[1], 2);
+  release(model);
+  model = generate("resnet18", "--width 2");
+  assert_int_equal(count_nodes(model, "Conv"), 20);
+  assert_int_equal(count_nodes(model, "Add"), 8);
+  assert_int_equal(count_nodes(model, "Relu"), 17);
+  assert_int_equal(count_nodes(model, "MaxPool"), 0);
+  assert_int_equal(attribute(node(model, "stage2.block1.shortcut"), "strides")->ints[0], 2);
+  release(model);
+}
+
+static void test_activations(void **state) {
+  (void)state;
+  const char *const nodes[][2] = {
+      {"relu", "Relu"}, {"tanh", "Tanh"}, {"erf", "Erf"}, {"gelu", "Erf"}};
+  char options[128];
+  for (size_t i = 0; i < sizeof nodes / sizeof *nodes; ++i) {
+    snprintf(options, sizeof options, "--input 3 --width 4 --depth 2 --activation %s",
+             nodes[i][0]);
+    Onnx__ModelProto *model = generate("fcn", options);
+    assert_int_equal(count_nodes(model, nodes[i][1]), 2);
+    release(model);
+  }
+  Onnx__ModelProto *model = generate("fcn", "--input 3 --width 4 --activation identity");
+  assert_int_equal(model->graph->n_node, 4);
+  release(model);
+}
+
+/* The seed decides, and every tensor has numbers of its own. */
+static void test_seed(void **state) {
+  (void)state;
+  Onnx__ModelProto *a = generate("fcn", "--input 6 --width 6 --seed 1");
+  Onnx__ModelProto *b = generate("fcn", "--input 6 --width 6 --seed 1");
+  Onnx__ModelProto *c = generate("fcn", "--input 6 --width 6 --seed 2");
+  const Onnx__TensorProto *first = tensor(a, "hidden0.weight");
+  const size_t bytes = first->raw_data.len;
+  assert_memory_equal(first->raw_data.data, tensor(b, "hidden0.weight")->raw_data.data,
+                      bytes);
+  assert_memory_not_equal(first->raw_data.data, tensor(c, "hidden0.weight")->raw_data.data,
+                          bytes);
+  assert_memory_not_equal(first->raw_data.data, tensor(a, "hidden1.weight")->raw_data.data,
+                          bytes);
+  release(a);
+  release(b);
+  release(c);
+}
+
+/* One line that names the option, and no file. */
+static void test_refusals(void **state) {
+  (void)state;
+  const char *const wrong[][3] = {
+      {"mlp", "", "mlp"},
+      {"fcn", "--input 3x", "--input"},
+      {"fcn", "--input 0x3", "--input"},
+      {"fcn", "--input 2x2x2x2", "--input"},
+      {"fcn", "--widht 4", "widht"},
+      {"fcn", "--bias-scale 1", "--bias-scale"},
+      {"fcn", "--input 3 --width 60000", "--width"},
+      {"cnn", "--input 784", "--input"},
+      {"lenet5", "--input 1x30x30", "--input"},
+      {"lenet5", "--width 3", "--width"},
+      {"resnet18", "--depth 3", "--depth"},
+      {"resnet18", "--activation sine", "activation"},
+  };
+  remove(path);
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
+    assert_int_equal(ntk_model_generate(context, wrong[i][0], wrong[i][1], path),
+                     NTK_ERR_ARGUMENT);
+    assert_non_null(strstr(ntk_context_error(context), wrong[i][2]));
+    assert_null(strchr(ntk_context_error(context), '\n'));
+    assert_int_not_equal(access(path, F_OK), 0);
+  }
+  assert_int_equal(ntk_model_generate(context, "lenet5", NULL, "/nonexistent/m.onnx"),
+                   NTK_ERR_FILE);
+  assert_non_null(strstr(ntk_context_error(context), "/nonexistent/m.onnx"));
+}
+
+int main(int argc, char **argv) {
+  MPI_Init(&argc, &argv);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_parameter_counts),
+      cmocka_unit_test(test_header),
+      cmocka_unit_test(test_standard),
+      cmocka_unit_test(test_ntk),
+      cmocka_unit_test(test_strides),
+      cmocka_unit_test(test_activations),
+      cmocka_unit_test(test_seed),
+      cmocka_unit_test(test_refusals),
+  };
+  int pid = (int)getpid();
+  MPI_Bcast(&pid, 1, MPI_INT, 0, MPI_COMM_WORLD);
+  snprintf(path, sizeof path, "/tmp/scantk-generate-%d.onnx", pid);
+  if (ntk_context_create(MPI_COMM_WORLD, NULL, &context) != NTK_SUCCESS)
+    return 1;
+  const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  remove(path);
+  ntk_context_destroy(&context);
+  MPI_Finalize();
+  return failed;
+}
