@@ -4,7 +4,8 @@
 
 /* Sets the number of threads inside BLAS calls and returns the old one (0: the library does
  * not tell; nothing was set). Our own loops are the parallel ones: runs set 1 and restore.
- */
+ * The first call of either function also corrects an OpenBLAS that does not know the
+ * processor; neither may run beside other BLAS calls. */
 int ntk_blas_set_threads(int threads);
 /* "OpenBLAS 0.3.21 SkylakeX" or "BLAS". Static string. */
 const char *ntk_blas_name(void);
