@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ntk/groups.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "ntk/uses.h"
+#include <string.h>
+
+static bool same_layout(const ntk_d_layout *a, const ntk_d_layout *b) {
+  return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* A bias knows no groups of channels: cut its channels as the weight's D is cut. */
+static ntk_d_layout cut_channels(ntk_d_layout layout, int64_t G) {
+  if (layout.G == 1 && G > 1 && layout.C % G == 0) {
+    layout.G = G;
+    layout.C /= G;
+    layout.dg = layout.C * layout.dc;
+  }
+  return layout;
+}
+
+static bool shares_d(const ntk_group *group, const ntk_source_uses *uses) {
+  if (group->section_count != uses->count || group->d_count != 1 || group->unit_x)
+    return false;
+  for (int s = 0; s < uses->count; s++) {
+    const ntk_d_part *d = group->sections[s].d;
+    ntk_d_layout layout = uses->uses[s].layout;
+    if (uses->uses[s].use.x_operand < 0)
+      layout = cut_channels(layout, group->G);
+    if (d->root != uses->uses[s].root || !same_layout(&d->layout, &layout))
+      return false;
+  }
+  return true;
+}
+
+static ntk_status add_name(ntk_group *group, const char *name) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text text = {0};
+  NTK_TRY(ntk_text_add(&text, "%s%s%s", group->name ? group->name : "",
+                       group->name ? "+" : "", name));
+  ntk_free(&group->name);
+  NTK_TRY(ntk_strdup(text.data, &group->name));
+done:
+  ntk_text_clear(&text);
+  return status;
+}
+
+static ntk_status add_d_part(ntk_section *section, int count, const ntk_d_part *part) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, count + 1, sizeof *part, &section->d));
+  section->d[count] = *part;
+done:
+  return status;
+}
+
+/* The tensor's X goes beside the X that is there. */
+static ntk_status add_x_parts(const ntk_net *net, ntk_group *group,
+                              const ntk_source_uses *uses) {
+  ntk_status status = NTK_SUCCESS;
+  for (int s = 0; s < uses->count; s++) {
+    const ntk_found_use *found = &uses->uses[s];
+    const ntk_node *node = &net->graph->nodes[found->node];
+    ntk_section *section = &group->sections[s];
+    NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, group->x_count + 1, sizeof(ntk_x_part),
+                        &section->x));
+    section->x[group->x_count] = (ntk_x_part){
+        .value = found->use.x_operand < 0 ? -1 : node->inputs[found->use.x_operand],
+        .node = found->node,
+        .operand = found->operand,
+        .scale = found->scale,
+        .k0 = group->K,
+        .K = found->use.K,
+        .use = found->use};
+  }
+  group->x_count++;
+  group->K += uses->uses[0].use.K;
+  NTK_TRY(add_name(group, net->graph->values[uses->source].name));
+done:
+  return status;
+}
+
+static ntk_status append_group(ntk_groups *groups, int sections, ntk_group **out) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, groups->count + 1, sizeof(ntk_group),
+                      &groups->groups));
+  ntk_group *group = &groups->groups[groups->count++];
+  *group = (ntk_group){.section_count = sections};
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, sections, sizeof(ntk_section), &group->sections));
+  *out = group;
+done:
+  return status;
+}
+
+static ntk_status start_group(const ntk_net *net, ntk_groups *groups,
+                              const ntk_source_uses *uses) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_group *group;
+  NTK_TRY(append_group(groups, uses->count, &group));
+  group->G = uses->uses[0].layout.G;
+  group->C = uses->uses[0].layout.C;
+  for (int s = 0; s < uses->count; s++) {
+    const ntk_d_part part = {.root = uses->uses[s].root, .layout = uses->uses[s].layout};
+    group->sections[s].t0 = group->T;
+    group->sections[s].T = part.layout.T1 * part.layout.T2;
+    group->T += group->sections[s].T;
+    NTK_TRY(add_d_part(&group->sections[s], 0, &part));
+  }
+  group->d_count = 1;
+  NTK_TRY(add_x_parts(net, group, uses));
+done:
+  return status;
+}
+
+/* All tensors without factors: X = 1 is theirs in common, J is the cotangent of the tensor.
+ */
+static ntk_status add_dense(const ntk_net *net, ntk_groups *groups, int *dense,
+                            int source) {
+  ntk_status status = NTK_SUCCESS;
+  if (*dense < 0) {
+    ntk_group *group;
+    NTK_TRY(append_group(groups, 1, &group));
+    *dense = groups->count - 1;
+    group->G = group->T = group->K = group->sections[0].T = 1;
+    group->unit_x = true;
+  }
+  ntk_group *group = &groups->groups[*dense];
+  const int64_t size = ntk_graph_size(net->graph, source);
+  const ntk_d_part part = {.root = source,
+                           .c0 = group->C,
+                           .layout = {.G = 1, .T1 = 1, .T2 = 1, .C = size, .dc = 1}};
+  NTK_TRY(add_d_part(&group->sections[0], group->d_count, &part));
+  group->d_count++;
+  group->C += size;
+  if (group->d_count <= 4)
+    NTK_TRY(add_name(group, net->graph->values[source].name));
+done:
+  return status;
+}
+
+static bool same_x(const ntk_x_part *a, const ntk_x_part *b) {
+  const ntk_use *u = &a->use, *v = &b->use;
+  if (a->value != b->value || a->scale != b->scale || a->K != b->K || a->k0 != b->k0)
+    return false;
+  if (a->value < 0)
+    return true;
+  if (u->x_custom || v->x_custom)
+    return u->x_custom && v->x_custom && u->x_key == v->x_key;
+  return u->T1 == v->T1 && u->T2 == v->T2 && u->xg == v->xg && u->xt1 == v->xt1 &&
+         u->xt2 == v->xt2 && u->xk == v->xk;
+}
+
+static bool shares_x(const ntk_group *a, const ntk_group *b) {
+  if (a->unit_x || b->unit_x || a->G != b->G || a->section_count != b->section_count ||
+      a->x_count != b->x_count)
+    return false;
+  for (int s = 0; s < a->section_count; s++) {
+    if (a->sections[s].T != b->sections[s].T)
+      return false;
+    for (int i = 0; i < a->x_count; i++)
+      if (!same_x(&a->sections[s].x[i], &b->sections[s].x[i]))
+        return false;
+  }
+  return true;
+}
+
+static void clear_group(ntk_group *group) {
+  for (int s = 0; s < group->section_count; s++) {
+    ntk_free(&group->sections[s].x);
+    ntk_free(&group->sections[s].d);
+  }
+  ntk_free(&group->sections);
+  ntk_free(&group->name);
+}
+
+/* Groups with the same X put their D side by side. */
+static ntk_status merge_shared_x(ntk_groups *groups) {
+  ntk_status status = NTK_SUCCESS;
+  for (int i = 0; i < groups->count; i++)
+    for (int j = i + 1; j < groups->count;) {
+      ntk_group *a = &groups->groups[i], *b = &groups->groups[j];
+      if (!shares_x(a, b)) {
+        j++;
+        continue;
+      }
+      for (int s = 0; s < a->section_count; s++)
+        for (int d = 0; d < b->d_count; d++) {
+          ntk_d_part part = b->sections[s].d[d];
+          part.c0 += a->C;
+          NTK_TRY(add_d_part(&a->sections[s], a->d_count + d, &part));
+        }
+      a->d_count += b->d_count;
+      a->C += b->C;
+      NTK_TRY(add_name(a, b->name));
+      clear_group(b);
+      memmove(b, b + 1, (size_t)(groups->count - j - 1) * sizeof *b);
+      groups->count--;
+    }
+done:
+  return status;
+}
+
+static void mark_wanted(ntk_groups *groups) {
+  for (int i = 0; i < groups->count; i++)
+    for (int s = 0; s < groups->groups[i].section_count; s++)
+      for (int d = 0; d < groups->groups[i].d_count; d++)
+        groups->wanted[groups->groups[i].sections[s].d[d].root] = true;
+}
+
+/* Weights open groups or join them; then what has X = 1 joins, or is dense. */
+static ntk_status place_sources(const ntk_net *net, ntk_groups *groups,
+                                const ntk_source_uses *uses, bool ones, int *dense) {
+  ntk_status status = NTK_SUCCESS;
+  for (int i = 0; i < net->graph->parameter_count; i++) {
+    const ntk_source_uses *source = &uses[i];
+    if (source->dense || source->count == 0) {
+      if (source->dense && ones)
+        NTK_TRY(add_dense(net, groups, dense, source->source));
+      continue;
+    }
+    if ((source->uses[0].use.x_operand < 0) != ones)
+      continue;
+    int into = 0;
+    while (into < groups->count && !shares_d(&groups->groups[into], source))
+      into++;
+    if (into < groups->count)
+      NTK_TRY(add_x_parts(net, &groups->groups[into], source));
+    else if (ones)
+      NTK_TRY(add_dense(net, groups, dense, source->source));
+    else
+      NTK_TRY(start_group(net, groups, source));
+  }
+done:
+  return status;
+}
+
+ntk_status ntk_groups_create(const ntk_net *net, bool jacobian, ntk_groups **out) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_graph *graph = net->graph;
+  ntk_groups *groups = NULL;
+  ntk_source_uses *uses = NULL;
+  int dense = -1;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof *groups, &groups));
+  NTK_TRY(
+      ntk_calloc(NTK_MEMORY_GENERAL, graph->value_count, sizeof(bool), &groups->wanted));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, graph->parameter_count, sizeof *uses, &uses));
+  for (int i = 0; i < graph->parameter_count; i++) {
+    if (jacobian)
+      uses[i] = (ntk_source_uses){.source = graph->parameters[i], .dense = true};
+    else
+      NTK_TRY(ntk_uses_find(net, graph->parameters[i], &uses[i]));
+  }
+  NTK_TRY(place_sources(net, groups, uses, false, &dense));
+  NTK_TRY(place_sources(net, groups, uses, true, &dense));
+  NTK_TRY(merge_shared_x(groups));
+  mark_wanted(groups);
+  *out = groups;
+  groups = NULL;
+done:
+  for (int i = 0; uses && i < graph->parameter_count; i++)
+    ntk_uses_clear(&uses[i]);
+  ntk_free(&uses);
+  ntk_groups_destroy(&groups);
+  return status;
+}
+
+void ntk_groups_destroy(ntk_groups **handle) {
+  ntk_groups *groups = *handle;
+  if (!groups)
+    return;
+  for (int i = 0; i < groups->count; i++)
+    clear_group(&groups->groups[i]);
+  ntk_free(&groups->groups);
+  ntk_free(&groups->wanted);
+  ntk_free(handle);
+}
