@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ntk/block.h"
+#include "tensor/real.h"
+#include <omp.h>
+#include <string.h>
+
+/* A thread's scratch: X of one sample, D of one sample, output and channel group, and what
+ * the operator needs (sizes as in ntk_capture_scratch). */
+typedef struct areas {
+  real *x, *d, *work;
+} areas;
+
+static areas areas_of(const ntk_capture *c, const ntk_group *group) {
+  areas area;
+  area.x = (real *)c->scratch + omp_get_thread_num() * c->scratch_stride;
+  area.d = area.x + group->G * group->T * group->K;
+  area.work = area.d + group->C * group->T;
+  return area;
+}
+
+/* ---- X --------------------------------------------------------------------------------
+ */
+
+/* Patches of one sample come from the operator: out rows (g,t) at g * ld_g + t * ld. */
+static void fill_patches(const ntk_capture *c, const ntk_x_part *x, int64_t sample,
+                         real *out, int64_t G, int64_t T, int64_t ld_g, int64_t ld,
+                         const areas *area) {
+  const ntk_node *node = &c->net->graph->nodes[x->node];
+  const ntk_kernels *kernels = node->op->kernels[c->net->dtype];
+  const bool direct = G == 1 || ld_g == T * ld;
+  ntk_array value = ntk_sweep_value(c->sweep, x->value);
+  value.data = (real *)value.data + sample * value.outer;
+  kernels->factor_x(node, x->operand, 1, value, direct ? out : area->x, direct ? ld : x->K,
+                    area->work);
+  if (direct && x->scale == 1)
+    return;
+  for (int64_t g = 0; g < G; g++)
+    for (int64_t t = 0; t < T; t++) {
+      real *to = out + g * ld_g + t * ld;
+      const real *from = direct ? to : area->x + (g * T + t) * x->K;
+      for (int64_t k = 0; k < x->K; k++)
+        to[k] = (real)x->scale * from[k];
+    }
+}
+
+static void fill_strided(const ntk_capture *c, const ntk_x_part *x, int64_t sample,
+                         real *out, int64_t G, int64_t T, int64_t ld_g, int64_t ld) {
+  const ntk_use *u = &x->use;
+  const real scale = (real)x->scale;
+  const real *from = NULL;
+  if (x->value >= 0) {
+    const ntk_array value = ntk_sweep_value(c->sweep, x->value);
+    from = (const real *)value.data + sample * value.outer;
+  }
+  for (int64_t g = 0; g < G; g++)
+    for (int64_t t = 0; t < T; t++) {
+      real *to = out + g * ld_g + t * ld;
+      if (!from) {
+        to[0] = scale;
+        continue;
+      }
+      const real *row = from + g * u->xg + t / u->T2 * u->xt1 + t % u->T2 * u->xt2;
+      for (int64_t k = 0; k < x->K; k++)
+        to[k] = scale * row[k * u->xk];
+    }
+}
+
+/* X [g, t, k] of one section of one sample. */
+static void fill_x(const ntk_capture *c, const ntk_group *group, const ntk_section *section,
+                   int64_t sample, real *out, int64_t ld_g, int64_t ld, const areas *area) {
+  for (int i = 0; i < group->x_count; i++) {
+    const ntk_x_part *x = &section->x[i];
+    if (x->value >= 0 && x->use.x_custom)
+      fill_patches(c, x, sample, out + x->k0, group->G, section->T, ld_g, ld, area);
+    else
+      fill_strided(c, x, sample, out + x->k0, group->G, section->T, ld_g, ld);
+  }
+}
+
+void NTK_REAL(ntk_capture_x)(const ntk_capture *c, const ntk_group *group,
+                             const ntk_place *place) {
+  if (place->x < 0)
+    return;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < c->n; i++)
+    for (int s = 0; s < group->section_count; s++) {
+      const ntk_section *section = &group->sections[s];
+      real *out =
+          (real *)c->buffer + place->x + (c->i0 + i) * place->xn + section->t0 * place->xt;
+      const areas area = areas_of(c, group);
+      fill_x(c, group, section, i, out, place->xg, place->xt, &area);
+    }
+}
+
+/* ---- D --------------------------------------------------------------------------------
+ */
+
+/* out[t, c] = D[t, c] of one sample, output and channel group; blocked, since one side of
+ * the transposition always strides. */
+static void copy_d(const ntk_d_layout *l, const real *from, real *out, int64_t ld) {
+  const int64_t T = l->T1 * l->T2;
+  enum { BLOCK = 16 };
+  for (int64_t t0 = 0; t0 < T; t0 += BLOCK) {
+    const int64_t t1 = t0 + BLOCK < T ? t0 + BLOCK : T;
+    if (l->dc == 1) {
+      for (int64_t t = t0; t < t1; t++)
+        memcpy(out + t * ld, from + t / l->T2 * l->dt1 + t % l->T2 * l->dt2,
+               (size_t)l->C * sizeof(real));
+      continue;
+    }
+    for (int64_t c0 = 0; c0 < l->C; c0 += BLOCK)
+      for (int64_t t = t0; t < t1; t++) {
+        const real *row = from + t / l->T2 * l->dt1 + t % l->T2 * l->dt2;
+        for (int64_t c = c0; c < c0 + BLOCK && c < l->C; c++)
+          out[t * ld + c] = row[c * l->dc];
+      }
+  }
+}
+
+static void store_d(const ntk_capture *c, const ntk_group *group, const ntk_place *place,
+                    const ntk_section *section, const ntk_d_part *part, ntk_array cot) {
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < c->n; i++)
+    for (int64_t g = 0; g < group->G; g++)
+      for (int64_t o = 0; o < c->o; o++)
+        copy_d(&part->layout,
+               (const real *)cot.data + i * cot.outer + o * cot.inner + g * part->layout.dg,
+               (real *)c->buffer + place->d + g * place->dg + (c->i0 + i) * place->dn +
+                   o * place->d_o + section->t0 * place->dt + part->c0,
+               place->dt);
+}
+
+/* ---- J --------------------------------------------------------------------------------
+ */
+
+/* D [c, t] of one sample, output and channel group, t contiguous. */
+static void copy_d_transposed(const ntk_d_layout *l, const real *from, real *out) {
+  const int64_t T = l->T1 * l->T2;
+  for (int64_t c = 0; c < l->C; c++)
+    for (int64_t t = 0; t < T; t++)
+      out[c * T + t] = from[c * l->dc + t / l->T2 * l->dt1 + t % l->T2 * l->dt2];
+}
+
+/* J[c, k] (+)= sum over t of D[c, t] X[t, k], in chains of bounded length. */
+static void add_product(int64_t rows, int64_t T, int64_t K, const real *d, const real *x,
+                        bool add, real *j) {
+  for (int64_t t = 0; t < T; t += NTK_CHAIN_TERMS) {
+    const int64_t terms = T - t < NTK_CHAIN_TERMS ? T - t : NTK_CHAIN_TERMS;
+    NTK_REAL(ntk_gemm)
+    (false, false, rows, K, terms, 1, d + t, T, x + t * K, K, add || t > 0 ? 1 : 0, j, K);
+  }
+}
+
+static void form_j(const ntk_capture *c, const ntk_group *group, const ntk_place *place,
+                   const ntk_section *section, const ntk_d_part *part, ntk_array cot,
+                   int64_t i) {
+  const ntk_d_layout *l = &part->layout;
+  const int64_t G = group->G, T = section->T, K = group->K, C = l->C;
+  const bool add = group->section_count > 1;
+  const bool direct = l->T1 == 1 && (T == 1 || l->dt2 == 1) && l->dc == T;
+  const areas area = areas_of(c, group);
+  const real *from = (const real *)cot.data + i * cot.outer;
+  real *j = (real *)c->buffer + place->j + (c->i0 + i) * place->jn + part->c0 * K;
+  fill_x(c, group, section, i, area.x, T * K, K, &area);
+  if (direct && G == 1 && cot.inner == C * T && place->jo == C * K) {
+    add_product(c->o * C, T, K, from, area.x, add, j); /* all outputs at once */
+    return;
+  }
+  for (int64_t o = 0; o < c->o; o++)
+    for (int64_t g = 0; g < G; g++) {
+      const real *d = from + o * cot.inner + g * l->dg;
+      if (!direct)
+        copy_d_transposed(l, d, area.d);
+      add_product(C, T, K, direct ? d : area.d, area.x + g * T * K, add,
+                  j + o * place->jo + g * group->C * K);
+    }
+}
+
+void NTK_REAL(ntk_capture_d)(const ntk_capture *c, const ntk_group *group,
+                             const ntk_place *place, int section, int part,
+                             ntk_array cotangent) {
+  const ntk_section *s = &group->sections[section];
+  if (place->d >= 0) {
+    store_d(c, group, place, s, &s->d[part], cotangent);
+    return;
+  }
+  if (place->j < 0)
+    return;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < c->n; i++)
+    form_j(c, group, place, s, &s->d[part], cotangent, i);
+}
