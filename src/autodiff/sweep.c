@@ -152,6 +152,10 @@ static ntk_array cotangent(const ntk_sweep *sweep, int v, int64_t o) {
 
 bool ntk_sweep_is_per_sample(const ntk_sweep *sweep, int v) { return sweep->per_sample[v]; }
 
+bool ntk_sweep_is_delivered(const ntk_sweep *sweep, int v) {
+  return sweep->wanted[v] && sweep->cotangent_at[sweep->home[v]] >= 0;
+}
+
 /* One backward sweep. */
 typedef struct pass {
   ntk_sweep *sweep;

@@ -40,6 +40,9 @@ void ntk_sweep_outputs(const ntk_sweep *sweep, double *out);
 /* Does the cotangent of a wanted value depend on the sample? Known at create. */
 bool ntk_sweep_is_per_sample(const ntk_sweep *sweep, int value);
 
+/* Does a path lead from a wanted value to the outputs, so that backward delivers it? */
+bool ntk_sweep_is_delivered(const ntk_sweep *sweep, int value);
+
 /* Receives the finished cotangent of a wanted value: [n, o, ...], or [1, o, ...] with outer
  * stride 0 where it does not depend on the sample. Valid during the call. */
 typedef void (*ntk_cotangent_fn)(void *user, int value, ntk_array cotangent);

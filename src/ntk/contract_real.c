@@ -23,8 +23,8 @@ static void gram(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, co
                  int64_t ldb, real *c, int64_t ldc) {
   for (int64_t k0 = 0; k0 < k; k0 += NTK_CHAIN_TERMS)
     NTK_REAL(ntk_gemm)
-    (false, true, m, n, least(k - k0, NTK_CHAIN_TERMS), 1, a + k0, lda, b + k0, ldb,
-     k0 > 0 ? 1 : 0, c, ldc);
+  (false, true, m, n, least(k - k0, NTK_CHAIN_TERMS), 1, a + k0, lda, b + k0, ldb,
+   k0 > 0 ? 1 : 0, c, ldc);
 }
 
 /* ---- products of blocks ---------------------------------------------------------------
@@ -123,17 +123,30 @@ static void product_window(const ntk_pair *pair, const product *p, window w) {
   }
 }
 
+/* Cuts a pair of blocks into windows of bn x bm samples; each result is one window's. */
+static int64_t count_windows(const ntk_pair *pair, int64_t bn, int64_t bm) {
+  return ((pair->n1 + bn - 1) / bn) * ((pair->n2 + bm - 1) / bm);
+}
+
+static window window_at(const ntk_pair *pair, int64_t bn, int64_t bm, int64_t number) {
+  const int64_t columns = (pair->n2 + bm - 1) / bm;
+  const int64_t i0 = number / columns * bn, j0 = number % columns * bm;
+  return (window){i0, least(bn, pair->n1 - i0), j0, least(bm, pair->n2 - j0)};
+}
+
+/* Is all of the window above the diagonal of a block that will be mirrored? */
+static bool is_mirrored(const ntk_pair *pair, window w) {
+  return pair->mirror && w.j0 >= w.i0 + w.n;
+}
+
 static void run_product(const ntk_pair *pair, const product *p) {
-  const int64_t bn = ntk_window_samples(p->u1 * p->T, p->n1),
-                bm = ntk_window_samples(p->u2 * p->T, p->n2);
-  const int64_t rows = (p->n1 + bn - 1) / bn, columns = (p->n2 + bm - 1) / bm;
+  const int64_t bn = ntk_window_samples(p->u1 * p->T, p->n1);
+  const int64_t bm = ntk_window_samples(p->u2 * p->T, p->n2);
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t b = 0; b < rows * columns; b++) {
-    const int64_t i0 = b / columns * bn, j0 = b % columns * bm;
-    const window w = {i0, least(bn, p->n1 - i0), j0, least(bm, p->n2 - j0)};
-    if (pair->mirror && w.j0 >= w.i0 + w.n)
-      continue; /* above the diagonal */
-    product_window(pair, p, w);
+  for (int64_t b = 0; b < count_windows(pair, bn, bm); b++) {
+    const window w = window_at(pair, bn, bm, b);
+    if (!is_mirrored(pair, w))
+      product_window(pair, p, w);
   }
 }
 
@@ -202,7 +215,7 @@ static void left_to_right_pair(const ntk_pair *pair, int64_t g, int64_t i, int64
        block2 + b->x + g * b->xg + j * b->xn, group->K, A, T);
   for (int64_t p = 0; p < pair->o2; p++)
     NTK_REAL(ntk_gemm)
-    (false, false, T, C, T, 1, A, T, d2 + p * length, C, 0, F + p * length, C);
+  (false, false, T, C, T, 1, A, T, d2 + p * length, C, 0, F + p * length, C);
   for (int64_t k0 = 0; k0 < length; k0 += NTK_CHAIN_TERMS) {
     NTK_REAL(ntk_gemm)
     (false, true, pair->o1, pair->o2, least(length - k0, NTK_CHAIN_TERMS), 1, d1 + k0,
@@ -242,26 +255,34 @@ static double *constant_target(const ntk_pair *pair, const ntk_constant_entry *e
   }
 }
 
-static void contract_constant(const ntk_pair *pair) {
+static void constant_window(const ntk_pair *pair, window w) {
   const ntk_group *group = pair->group;
-  const int64_t T = group->T;
-  const real *x1 = (const real *)pair->block1 + pair->place1->x;
-  const real *x2 = (const real *)pair->block2 + pair->place2->x;
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < pair->n1; i++)
-    for (int64_t j = 0; j < pair->n2; j++) {
-      if (pair->mirror && j > i)
-        continue;
-      real *A = scratch_of(pair);
-      gram(T, T, group->K, x1 + i * T * group->K, group->K, x2 + j * T * group->K, group->K,
-           A, T);
-      for (int64_t k = 0; k < pair->constant->count; k++) {
-        const ntk_constant_entry *entry = &pair->constant->entries[k];
-        double *to = constant_target(pair, entry, i, j);
-        if (to)
-          *to += pair->scale * entry->e * (double)A[entry->t * T + entry->s];
+  const int64_t T = group->T, K = group->K, ld = w.m * T;
+  real *A = scratch_of(pair);
+  gram(w.n * T, ld, K, (const real *)pair->block1 + pair->place1->x + w.i0 * T * K, K,
+       (const real *)pair->block2 + pair->place2->x + w.j0 * T * K, K, A, ld);
+  for (int64_t k = 0; k < pair->constant->count; k++) {
+    const ntk_constant_entry *entry = &pair->constant->entries[k];
+    const real *a = A + entry->t * ld + entry->s;
+    for (int64_t i = 0; i < w.n; i++)
+      for (int64_t j = 0; j < w.m; j++) {
+        double *to = constant_target(pair, entry, w.i0 + i, w.j0 + j);
+        if (!to)
+          break;
+        *to += pair->scale * entry->e * (double)a[i * T * ld + j * T];
       }
-    }
+  }
+}
+
+static void contract_constant(const ntk_pair *pair) {
+  const int64_t bn = ntk_window_samples(pair->group->T, pair->n1);
+  const int64_t bm = ntk_window_samples(pair->group->T, pair->n2);
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t b = 0; b < count_windows(pair, bn, bm); b++) {
+    const window w = window_at(pair, bn, bm, b);
+    if (!is_mirrored(pair, w))
+      constant_window(pair, w);
+  }
 }
 
 void NTK_REAL(ntk_contract)(const ntk_pair *pair) {

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_NTK_COST_H
+#define NTK_NTK_COST_H
+
+#include "ntk/block.h"
+#include "ntk/rates.h"
+
+/* Costs per group and order (design section 4). n1, n2: samples of the two sides; symmetric
+ * halves the pairs and forms J once. Local, pure. */
+typedef struct ntk_cost_shape {
+  ntk_form form;
+  ntk_dtype dtype;
+  int64_t n1, n2, outputs;      /* cotangents */
+  int64_t block, outputs_block; /* B, Q */
+  bool symmetric;
+} ntk_cost_shape;
+
+typedef struct ntk_cost {
+  double flops, bytes, seconds;
+  double workspace_bytes; /* of one thread */
+  double factor_bytes;    /* of one sample */
+} ntk_cost;
+
+/* The cost of contracting a group in an order. CONSTANT: entries is the number of sparse
+ * entries. */
+ntk_cost ntk_cost_of(const ntk_group *group, ntk_order order, const ntk_cost_shape *shape,
+                     const ntk_rates *rates, int64_t entries);
+
+/* An order whose workspace exceeds 1 GiB is not a candidate; left-to-right is for full
+ * kernels; constant needs its entries. */
+bool ntk_order_is_candidate(const ntk_group *group, ntk_order order,
+                            const ntk_cost_shape *shape, const ntk_constant *constant);
+
+/* The cheapest candidate by predicted seconds. */
+ntk_order ntk_order_choose(const ntk_group *group, const ntk_cost_shape *shape,
+                           const ntk_rates *rates, const ntk_constant *constant);
+
+/* ntk_cost_minimal, the yardstick: over weight uses, the least of the three formulas. */
+double ntk_cost_minimal(const ntk_groups *groups, const ntk_cost_shape *shape);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/context.h"
+#include "base/memory.h"
+#include "ntk/engine_parts.h"
+#include <omp.h>
+#include <string.h>
+
+const char *ntk_algorithm_name(ntk_algorithm algorithm) {
+  static const char *const names[] = {"jacobian", "ntvp", "structured"};
+  return names[algorithm];
+}
+
+static size_t element(const ntk_engine *engine) {
+  return ntk_dtype_bytes(engine->spec.network->net->dtype);
+}
+
+static int64_t input_size(const ntk_network *network) {
+  return ntk_graph_size(network->graph, network->graph->inputs[0]);
+}
+
+static bool is_ntvp(const ntk_engine *engine) {
+  return engine->spec.algorithm == NTK_ALGORITHM_NTVP;
+}
+
+/* Places of all groups in the buffer of a block; returns its elements. */
+static int64_t place_block(const ntk_engine *engine, int64_t n, int64_t o,
+                           ntk_place *places) {
+  const ntk_groups *groups = engine->spec.network->groups;
+  int64_t at = 0;
+  for (int i = 0; i < groups->count; i++) {
+    const ntk_place p = ntk_place_group(&groups->groups[i], engine->spec.orders[i],
+                                        engine->spec.form, n, o, &at);
+    if (places)
+      places[i] = p;
+  }
+  return at;
+}
+
+int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o) {
+  const ntk_engine *engine = self;
+  const int64_t elements = is_ntvp(engine) ? n * input_size(engine->spec.network)
+                                           : place_block(engine, n, o, NULL);
+  return elements * (int64_t)element(engine);
+}
+
+/* ---- planning -------------------------------------------------------------------------
+ */
+
+static int64_t scratch_elements(const ntk_engine_spec *spec) {
+  const ntk_network *network = spec->network;
+  int64_t most = 0;
+  for (int i = 0; i < network->groups->count; i++) {
+    const ntk_group *group = &network->groups->groups[i];
+    const int64_t capture = ntk_capture_scratch(network->net, group);
+    const int64_t contract = ntk_contract_scratch(group, spec->orders[i], spec->form,
+                                                  spec->block, spec->outputs_block);
+    if (capture > most)
+      most = capture;
+    if (contract > most)
+      most = contract;
+  }
+  return (most + 31) / 16 * 16;
+}
+
+static ntk_sweep_limits sweep_limits(const ntk_engine_spec *spec) {
+  return (ntk_sweep_limits){.samples = spec->sweep_samples,
+                            .cotangents = spec->outputs_block};
+}
+
+ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_network *network = spec->network;
+  const int64_t element_bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
+  NTK_TRY(
+      ntk_sweep_bytes(network->net, sweep_limits(spec), network->groups->wanted, bytes));
+  *bytes +=
+      spec->sweep_samples * (input_size(network) * element_bytes +
+                             ntk_graph_outputs(network->graph) * (int64_t)sizeof(double));
+  *bytes += omp_get_max_threads() * scratch_elements(spec) * element_bytes;
+  if (spec->algorithm == NTK_ALGORITHM_NTVP)
+    *bytes += 2 * NTK_WORKSPACE_BYTES;
+done:
+  return status;
+}
+
+ntk_status ntk_engine_sweep_samples(const ntk_network *network, ntk_algorithm algorithm,
+                                    int64_t block, int64_t outputs_block,
+                                    int64_t *samples) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t n = block;
+  if (algorithm == NTK_ALGORITHM_NTVP)
+    n = ntk_ntvp_batch(network, block, outputs_block);
+  for (;; n = (n + 1) / 2) {
+    int64_t bytes;
+    const ntk_sweep_limits limits = {.samples = n, .cotangents = outputs_block};
+    NTK_TRY(ntk_sweep_bytes(network->net, limits, network->groups->wanted, &bytes));
+    if (bytes <= NTK_WORKSPACE_BYTES || n == 1)
+      break;
+  }
+  *samples = n;
+done:
+  return status;
+}
+
+static bool has_unwritten_parts(const ntk_engine *engine) {
+  const ntk_groups *groups = engine->spec.network->groups;
+  for (int i = 0; i < groups->count; i++) {
+    const ntk_group *group = &groups->groups[i];
+    if (group->section_count > 1 && engine->spec.orders[i] == NTK_ORDER_OUTSIDE_IN)
+      return true;
+    for (int s = 0; s < group->section_count; s++)
+      for (int d = 0; d < group->d_count; d++)
+        if (!ntk_sweep_is_delivered(engine->sweep, group->sections[s].d[d].root))
+          return true;
+  }
+  return false;
+}
+
+ntk_status ntk_engine_create(const ntk_engine_spec *spec, ntk_engine **out) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_network *network = spec->network;
+  const int64_t groups = network->groups->count;
+  ntk_engine *engine = NULL;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof *engine, &engine));
+  engine->spec = *spec;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, spec->sweep_samples * input_size(network),
+                     element(engine), &engine->inputs));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP,
+                     spec->sweep_samples * ntk_graph_outputs(network->graph),
+                     sizeof(double), &engine->outputs));
+  NTK_TRY(ntk_sweep_create(network->net, sweep_limits(spec), network->groups->wanted,
+                           &engine->sweep));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(ntk_place), &engine->place1));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(ntk_place), &engine->place2));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(double), &engine->group_seconds));
+  engine->scratch_stride = scratch_elements(spec);
+  NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, omp_get_max_threads() * engine->scratch_stride,
+                     element(engine), &engine->scratch));
+  engine->needs_zero = has_unwritten_parts(engine);
+  if (is_ntvp(engine))
+    NTK_TRY(ntk_ntvp_create(engine));
+  *out = engine;
+  engine = NULL;
+done:
+  ntk_engine_destroy(&engine);
+  return status;
+}
+
+void ntk_engine_destroy(ntk_engine **handle) {
+  ntk_engine *engine = *handle;
+  if (!engine)
+    return;
+  ntk_ntvp_destroy(engine);
+  ntk_sweep_destroy(&engine->sweep);
+  ntk_free(&engine->inputs);
+  ntk_free(&engine->outputs);
+  ntk_free(&engine->scratch);
+  ntk_free(&engine->place1);
+  ntk_free(&engine->place2);
+  ntk_free(&engine->group_seconds);
+  ntk_free(handle);
+}
+
+const double *ntk_engine_group_seconds(const ntk_engine *engine) {
+  return engine->group_seconds;
+}
+
+/* ---- sweeping -------------------------------------------------------------------------
+ */
+
+/* One chunk of samples on its way into a block's buffer. */
+typedef struct chunk {
+  ntk_engine *engine;
+  ntk_capture capture;
+} chunk;
+
+static void take_cotangent(void *user, int value, ntk_array cotangent) {
+  chunk *c = user;
+  const ntk_engine *engine = c->engine;
+  const ntk_groups *groups = engine->spec.network->groups;
+  const bool is_double = engine->spec.network->net->dtype == NTK_F64;
+  for (int i = 0; i < groups->count; i++) {
+    const ntk_group *group = &groups->groups[i];
+    for (int s = 0; s < group->section_count; s++)
+      for (int d = 0; d < group->d_count; d++)
+        if (group->sections[s].d[d].root == value)
+          (is_double ? ntk_capture_d_f64 : ntk_capture_d_f32)(
+              &c->capture, group, &engine->place1[i], s, d, cotangent);
+  }
+}
+
+static ntk_status sweep_chunk(ntk_engine *engine, int side, int64_t first, int64_t i0,
+                              int64_t n, int64_t output, int64_t o, void *buffer) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_engine_spec *spec = &engine->spec;
+  const ntk_network *network = spec->network;
+  const ntk_samples *samples = &spec->sides[side];
+  const int64_t O = ntk_graph_outputs(network->graph);
+  const void *inputs = engine->inputs;
+  chunk c = {.engine = engine,
+             .capture = {.net = network->net,
+                         .sweep = engine->sweep,
+                         .buffer = buffer,
+                         .i0 = i0,
+                         .n = n,
+                         .o = o,
+                         .scratch = engine->scratch,
+                         .scratch_stride = engine->scratch_stride}};
+  NTK_TRY(samples->read(samples->self, first + i0, n, network->net->dtype, engine->inputs));
+  NTK_TRY(ntk_sweep_forward(engine->sweep, n, &inputs, first + i0));
+  if (spec->outputs && output == 0) {
+    ntk_sweep_outputs(engine->sweep, engine->outputs);
+    NTK_TRY(spec->outputs(spec->user, side, first + i0, n, engine->outputs));
+  }
+  if (is_ntvp(engine)) {
+    const size_t bytes = (size_t)input_size(network) * element(engine);
+    memcpy((char *)buffer + (size_t)i0 * bytes, engine->inputs, (size_t)n * bytes);
+    goto done;
+  }
+  for (int i = 0; i < network->groups->count; i++)
+    (network->net->dtype == NTK_F64 ? ntk_capture_x_f64 : ntk_capture_x_f32)(
+        &c.capture, &network->groups->groups[i], &engine->place1[i]);
+  ntk_sweep_backward(engine->sweep, o,
+                     (char *)network->seeds + output * O * (int64_t)element(engine), false,
+                     take_cotangent, &c);
+done:
+  return status;
+}
+
+ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int64_t output,
+                            int64_t o, void *buffer) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_engine *engine = self;
+  const int64_t step = engine->spec.sweep_samples;
+  if (!is_ntvp(engine)) {
+    (void)place_block(engine, n, o, engine->place1);
+    if (engine->needs_zero)
+      memset(buffer, 0, (size_t)ntk_engine_block_bytes(engine, n, o));
+  }
+  for (int64_t i0 = 0; i0 < n; i0 += step)
+    NTK_TRY(sweep_chunk(engine, side, first, i0, n - i0 < step ? n - i0 : step, output, o,
+                        buffer));
+done:
+  return status;
+}
+
+/* ---- contraction ----------------------------------------------------------------------
+ */
+
+ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
+                               const void *column, bool mirror, double *acc) {
+  ntk_engine *engine = self;
+  const ntk_engine_spec *spec = &engine->spec;
+  const ntk_network *network = spec->network;
+  if (is_ntvp(engine))
+    return ntk_ntvp_contract(engine, tile, row, column, acc);
+  (void)place_block(engine, tile->row_count, tile->row_outputs, engine->place1);
+  (void)place_block(engine, tile->column_count, tile->column_outputs, engine->place2);
+  double start = ntk_seconds();
+  for (int i = 0; i < network->groups->count; i++) {
+    const ntk_pair pair = {.group = &network->groups->groups[i],
+                           .order = spec->orders[i],
+                           .form = spec->form,
+                           .place1 = &engine->place1[i],
+                           .place2 = &engine->place2[i],
+                           .block1 = row,
+                           .block2 = column,
+                           .n1 = tile->row_count,
+                           .o1 = tile->row_outputs,
+                           .n2 = tile->column_count,
+                           .o2 = tile->column_outputs,
+                           .output1 = tile->row_output,
+                           .output2 = tile->column_output,
+                           .constant = &network->constants[i],
+                           .mirror = mirror,
+                           .scale = spec->scale,
+                           .acc = acc,
+                           .scratch = engine->scratch,
+                           .scratch_stride = engine->scratch_stride};
+    (network->net->dtype == NTK_F64 ? ntk_contract_f64 : ntk_contract_f32)(&pair);
+    const double now = ntk_seconds();
+    engine->group_seconds[i] += now - start;
+    start = now;
+  }
+  return NTK_SUCCESS;
+}

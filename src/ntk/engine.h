@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_NTK_ENGINE_H
+#define NTK_NTK_ENGINE_H
+
+#include "ntk/cost.h"
+
+/* The engine: sweeps row blocks into factors and contracts pairs of them, for one network,
+ * type, algorithm and set of orders. Everything here is local: no MPI. */
+typedef struct ntk_engine ntk_engine;
+
+typedef enum ntk_algorithm {
+  NTK_ALGORITHM_JACOBIAN,
+  NTK_ALGORITHM_NTVP,
+  NTK_ALGORITHM_STRUCTURED
+} ntk_algorithm;
+const char *ntk_algorithm_name(ntk_algorithm algorithm);
+
+/* Samples first .. first + n of a side as reals of dtype, [n, size of the graph's input].
+ */
+typedef struct ntk_samples {
+  void *self;
+  ntk_status (*read)(void *self, int64_t first, int64_t n, ntk_dtype dtype, void *out);
+} ntk_samples;
+
+/* The network as the planner sees it: type, groups, and the D that no sample changes. */
+typedef struct ntk_network {
+  const ntk_graph *graph; /* borrowed */
+  ntk_net *net;
+  ntk_groups *groups;
+  ntk_constant *constants; /* [groups] */
+  void *seeds;             /* [outputs, O of the graph], net's type */
+  int64_t outputs;         /* cotangents */
+} ntk_network;
+/* seeds: [outputs, O] cotangents as f64, copied. */
+NTK_CHECKED ntk_status ntk_network_create(const ntk_graph *graph, ntk_dtype dtype,
+                                          bool jacobian, int64_t outputs,
+                                          const double *seeds, ntk_network *out);
+void ntk_network_destroy(ntk_network *network);
+
+typedef struct ntk_engine_spec {
+  const ntk_network *network; /* borrowed */
+  ntk_algorithm algorithm;
+  ntk_form form;
+  double scale;                 /* of every entry (trace: 1/O for the mean) */
+  int64_t block, outputs_block; /* B, Q: the largest row block */
+  int64_t sweep_samples;        /* samples of one sweep within a block */
+  const ntk_order *orders;      /* [groups]; borrowed */
+  ntk_samples sides[2];
+  /* Receives the network's outputs [n, O] of samples swept on a side; NULL: not wanted. */
+  ntk_status (*outputs)(void *user, int side, int64_t first, int64_t n,
+                        const double *values);
+  void *user;
+} ntk_engine_spec;
+
+NTK_CHECKED ntk_status ntk_engine_create(const ntk_engine_spec *spec, ntk_engine **out);
+void ntk_engine_destroy(ntk_engine **engine);
+/* Bytes of the engine's own memory (sweeps, scratch), and of an engine yet to be made. */
+NTK_CHECKED ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes);
+/* Seconds spent so far in contracting each group [groups]; valid while the engine lives. */
+const double *ntk_engine_group_seconds(const ntk_engine *engine);
+
+/* The three calls of a worker (job/job.h); self is the engine. */
+int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o);
+ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int64_t output,
+                            int64_t o, void *buffer);
+ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
+                               const void *column, bool mirror, double *acc);
+
+/* Largest number of samples whose sweep stays within a constant workspace. */
+NTK_CHECKED ntk_status ntk_engine_sweep_samples(const ntk_network *network,
+                                                ntk_algorithm algorithm, int64_t block,
+                                                int64_t outputs_block, int64_t *samples);
+
+#endif

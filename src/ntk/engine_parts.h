@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_NTK_ENGINE_PARTS_H
+#define NTK_NTK_ENGINE_PARTS_H
+
+#include "ntk/engine.h"
+
+/* Private to src/ntk: the engine and its NTK-vector products. */
+struct ntk_engine {
+  ntk_engine_spec spec;
+  ntk_sweep *sweep;
+  void *inputs;    /* [sweep_samples, input size] */
+  double *outputs; /* [sweep_samples, O] */
+  void *scratch;   /* [threads][scratch_stride] */
+  int64_t scratch_stride;
+  bool needs_zero;            /* a part of D or J may be left unwritten, or is added to */
+  ntk_place *place1, *place2; /* [groups], of the blocks in hand */
+  double *group_seconds;
+  /* NTK-vector products */
+  ntk_sweep *rows;    /* tangents at x1 */
+  int64_t directions; /* of one batch, a multiple of the outputs of a block */
+  char **jacobian;    /* [parameters][directions, P_l] */
+  void *tangents;     /* [directions, sweep_samples, O] */
+};
+
+/* Bytes of the constant workspace for directions and for sweeps. */
+#define NTK_WORKSPACE_BYTES ((int64_t)256 << 20)
+
+NTK_CHECKED ntk_status ntk_ntvp_create(ntk_engine *engine);
+void ntk_ntvp_destroy(ntk_engine *engine);
+ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const void *row,
+                             const void *column, double *acc);
+/* Samples of one side in a batch of directions, and the two sweeps' limits. */
+int64_t ntk_ntvp_batch(const ntk_network *network, int64_t block, int64_t outputs_block);
+
+#endif

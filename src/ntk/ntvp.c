@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "ntk/engine_parts.h"
+#include <string.h>
+
+/* NTK-vector products (Novak et al. 2022, section 3.2): the columns (m, p) of a tile are
+ * directions in parameter space, d = J(x2)^T e; each is pushed through the tangent at x1.
+ * A row block's "factors" are its samples; the sweeps are the contraction. */
+
+int64_t ntk_ntvp_batch(const ntk_network *network, int64_t block, int64_t outputs_block) {
+  const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
+  const int64_t P = ntk_graph_parameters(network->graph);
+  int64_t n = block;
+  for (; n > 1; n = (n + 1) / 2) {
+    int64_t tangent_bytes;
+    const ntk_sweep_limits limits = {.samples = n, .directions = n * outputs_block};
+    if (n * outputs_block * P * bytes > NTK_WORKSPACE_BYTES)
+      continue;
+    if (ntk_sweep_bytes(network->net, limits, NULL, &tangent_bytes) != NTK_SUCCESS)
+      continue;
+    if (tangent_bytes <= NTK_WORKSPACE_BYTES)
+      break;
+  }
+  return n;
+}
+
+ntk_status ntk_ntvp_create(ntk_engine *engine) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_network *network = engine->spec.network;
+  const ntk_graph *graph = network->graph;
+  const size_t bytes = ntk_dtype_bytes(network->net->dtype);
+  const int64_t n = engine->spec.sweep_samples;
+  engine->directions = n * engine->spec.outputs_block;
+  const ntk_sweep_limits limits = {.samples = n, .directions = engine->directions};
+  NTK_TRY(ntk_sweep_create(network->net, limits, NULL, &engine->rows));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, graph->parameter_count, sizeof *engine->jacobian,
+                     &engine->jacobian));
+  for (int i = 0; i < graph->parameter_count; i++)
+    NTK_TRY(ntk_calloc(NTK_MEMORY_SWEEP,
+                       engine->directions * ntk_graph_size(graph, graph->parameters[i]),
+                       bytes, &engine->jacobian[i]));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, engine->directions * n * ntk_graph_outputs(graph),
+                     bytes, &engine->tangents));
+done:
+  return status;
+}
+
+void ntk_ntvp_destroy(ntk_engine *engine) {
+  if (engine->jacobian)
+    for (int i = 0; i < engine->spec.network->graph->parameter_count; i++)
+      ntk_free(&engine->jacobian[i]);
+  ntk_free(&engine->jacobian);
+  ntk_free(&engine->tangents);
+  ntk_sweep_destroy(&engine->rows);
+}
+
+/* Keeps the Jacobian of the columns' chunk: [m, p, P_l] for every parameter source. */
+typedef struct columns_chunk {
+  ntk_engine *engine;
+  int64_t m, p;
+} columns_chunk;
+
+static void take_jacobian(void *user, int value, ntk_array cotangent) {
+  const columns_chunk *c = user;
+  const ntk_network *network = c->engine->spec.network;
+  const ntk_graph *graph = network->graph;
+  const size_t bytes = ntk_dtype_bytes(network->net->dtype);
+  for (int i = 0; i < graph->parameter_count; i++) {
+    if (graph->parameters[i] != value)
+      continue;
+    const int64_t size = ntk_graph_size(graph, value);
+    for (int64_t j = 0; j < c->m * c->p; j++)
+      memcpy(c->engine->jacobian[i] + (size_t)(j * size) * bytes,
+             (const char *)cotangent.data +
+                 (size_t)(j / c->p * cotangent.outer + j % c->p * cotangent.inner) * bytes,
+             (size_t)size * bytes);
+  }
+}
+
+/* seed[o] . tangent of direction d at sample i. */
+static double project(const ntk_engine *engine, int64_t o, int64_t d, int64_t i,
+                      int64_t n) {
+  const ntk_network *network = engine->spec.network;
+  const ntk_dtype dtype = network->net->dtype;
+  const int64_t O = ntk_graph_outputs(network->graph);
+  double sum = 0;
+  for (int64_t k = 0; k < O; k++) {
+    const int64_t s = o * O + k, t = (d * n + i) * O + k;
+    sum += dtype == NTK_F64
+               ? ((const double *)network->seeds)[s] * ((const double *)engine->tangents)[t]
+               : (double)((const float *)network->seeds)[s] *
+                     (double)((const float *)engine->tangents)[t];
+  }
+  return sum;
+}
+
+static void add_tangents(const ntk_engine *engine, const ntk_tile *tile, int64_t i0,
+                         int64_t n, int64_t j0, int64_t m, double *acc) {
+  const int64_t n1 = tile->row_count, o1 = tile->row_outputs;
+  const int64_t n2 = tile->column_count, o2 = tile->column_outputs;
+  const double scale = engine->spec.scale;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < m; j++)
+      for (int64_t p = 0; p < o2; p++) {
+        if (engine->spec.form == NTK_FORM_FULL) {
+          for (int64_t o = 0; o < o1; o++)
+            acc[(((i0 + i) * o1 + o) * n2 + j0 + j) * o2 + p] +=
+                scale * project(engine, tile->row_output + o, j * o2 + p, i, n);
+          continue;
+        }
+        const double same = scale * project(engine, tile->row_output + p, j * o2 + p, i, n);
+        const int64_t at = (i0 + i) * n2 + j0 + j;
+        acc[engine->spec.form == NTK_FORM_TRACE ? at : p * n1 * n2 + at] += same;
+      }
+}
+
+ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const void *row,
+                             const void *column, double *acc) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_network *network = engine->spec.network;
+  const ntk_graph *graph = network->graph;
+  const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
+  const int64_t sample = ntk_graph_size(graph, graph->inputs[0]) * bytes;
+  const int64_t step = engine->spec.sweep_samples, O = ntk_graph_outputs(graph);
+  for (int64_t j0 = 0; j0 < tile->column_count; j0 += step) {
+    const int64_t m = tile->column_count - j0 < step ? tile->column_count - j0 : step;
+    const void *x2 = (const char *)column + j0 * sample;
+    const columns_chunk c = {engine, m, tile->column_outputs};
+    NTK_TRY(ntk_sweep_forward(engine->sweep, m, &x2, tile->column_first + j0));
+    ntk_sweep_backward(engine->sweep, c.p,
+                       (char *)network->seeds + tile->column_output * O * bytes, false,
+                       take_jacobian, (void *)(uintptr_t)&c);
+    for (int64_t i0 = 0; i0 < tile->row_count; i0 += step) {
+      const int64_t n = tile->row_count - i0 < step ? tile->row_count - i0 : step;
+      const void *x1 = (const char *)row + i0 * sample;
+      NTK_TRY(ntk_sweep_forward(engine->rows, n, &x1, tile->row_first + i0));
+      ntk_sweep_tangent(engine->rows, m * c.p, (const void *const *)engine->jacobian,
+                        engine->tangents);
+      add_tangents(engine, tile, i0, n, j0, m, acc);
+    }
+  }
+done:
+  return status;
+}
