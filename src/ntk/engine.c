@@ -36,11 +36,16 @@ static int64_t place_block(const ntk_engine *engine, int64_t n, int64_t o,
   return at;
 }
 
+int64_t ntk_block_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o) {
+  const int64_t elements = spec->algorithm == NTK_ALGORITHM_NTVP
+                               ? n * input_size(spec->network)
+                               : place_block(spec, n, o, NULL);
+  return elements * (int64_t)ntk_dtype_bytes(spec->network->net->dtype);
+}
+
 int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o) {
   const ntk_engine *engine = self;
-  const int64_t elements = is_ntvp(engine) ? n * input_size(engine->spec.network)
-                                           : place_block(engine, n, o, NULL);
-  return elements * (int64_t)element(engine);
+  return ntk_block_bytes(&engine->spec, n, o);
 }
 
 /* ---- planning -------------------------------------------------------------------------
@@ -233,7 +238,7 @@ ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int6
   ntk_engine *engine = self;
   const int64_t step = engine->spec.sweep_samples;
   if (!is_ntvp(engine)) {
-    (void)place_block(engine, n, o, engine->place1);
+    (void)place_block(&engine->spec, n, o, engine->place1);
     if (engine->needs_zero)
       memset(buffer, 0, (size_t)ntk_engine_block_bytes(engine, n, o));
   }
@@ -254,8 +259,8 @@ ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row
   const ntk_network *network = spec->network;
   if (is_ntvp(engine))
     return ntk_ntvp_contract(engine, tile, row, column, acc);
-  (void)place_block(engine, tile->row_count, tile->row_outputs, engine->place1);
-  (void)place_block(engine, tile->column_count, tile->column_outputs, engine->place2);
+  (void)place_block(spec, tile->row_count, tile->row_outputs, engine->place1);
+  (void)place_block(spec, tile->column_count, tile->column_outputs, engine->place2);
   double start = ntk_seconds();
   for (int i = 0; i < network->groups->count; i++) {
     const ntk_pair pair = {.group = &network->groups->groups[i],

@@ -54,8 +54,10 @@ typedef struct ntk_engine_spec {
 
 NTK_CHECKED ntk_status ntk_engine_create(const ntk_engine_spec *spec, ntk_engine **out);
 void ntk_engine_destroy(ntk_engine **engine);
-/* Bytes of the engine's own memory (sweeps, scratch), and of an engine yet to be made. */
+/* Bytes that an engine yet to be made takes (sweeps, scratch), and of the factors of a row
+ * block of n samples and o outputs. */
 NTK_CHECKED ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes);
+int64_t ntk_block_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o);
 /* Seconds spent so far in contracting each group [groups]; valid while the engine lives. */
 const double *ntk_engine_group_seconds(const ntk_engine *engine);
 
