@@ -23,15 +23,14 @@ static bool is_ntvp(const ntk_engine *engine) {
 }
 
 /* Places of all groups in the buffer of a block; returns its elements. */
-static int64_t place_block(const ntk_engine *engine, int64_t n, int64_t o,
+static int64_t place_block(const ntk_engine_spec *spec, int64_t n, int64_t o,
                            ntk_place *places) {
-  const ntk_groups *groups = engine->spec.network->groups;
+  const ntk_groups *groups = spec->network->groups;
   int64_t at = 0;
   for (int i = 0; i < groups->count; i++) {
-    const ntk_place p = ntk_place_group(&groups->groups[i], engine->spec.orders[i],
-                                        engine->spec.form, n, o, &at);
-    if (places)
-      places[i] = p;
+    const ntk_place p =
+        ntk_place_group(&groups->groups[i], spec->orders[i], spec->form, n, o, &at);
+    if (places) places[i] = p;
   }
   return at;
 }

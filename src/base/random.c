@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/random.h"
+#include <Random123/philox.h>
+#include <math.h>
+
+static philox4x64_ctr_t draw(uint64_t seed, uint64_t stream, uint64_t index) {
+  const philox4x64_ctr_t counter = {{index, stream, 0, 0}};
+  const philox4x64_key_t key = {{seed, 0x5ca47c}}; /* a key of our own */
+  return philox4x64(counter, key);
+}
+
+/* (0, 1): the middle of one of 2^53 equal pieces. */
+static double unit(uint64_t bits) { return ((double)(bits >> 11) + 0.5) * 0x1p-53; }
+
+uint64_t ntk_random_bits(uint64_t seed, uint64_t stream, uint64_t index) {
+  return draw(seed, stream, index).v[0];
+}
+
+double ntk_random_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
+  return unit(draw(seed, stream, index).v[0]);
+}
+
+/* Box and Muller 1958. */
+double ntk_random_normal(uint64_t seed, uint64_t stream, uint64_t index) {
+  const philox4x64_ctr_t r = draw(seed, stream, index);
+  return sqrt(-2 * log(unit(r.v[0]))) * cos(6.283185307179586 * unit(r.v[1]));
+}
