@@ -272,6 +272,7 @@ static void test_refusals(void **state) {
       {"resnet18", "--depth 3", "--depth"},
       {"resnet18", "--activation sine", "activation"},
   };
+  MPI_Barrier(MPI_COMM_WORLD); /* all have read it */
   remove(path);
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {
     assert_int_equal(ntk_model_generate(context, wrong[i][0], wrong[i][1], path),
