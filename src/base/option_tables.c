@@ -9,7 +9,8 @@
 static const ntk_option context_table[] = {{.name = NULL}};
 
 static const ntk_option family_table[] = {
-    {"input", TEXT, "784", NONE, "784|3x32x32", false, "shape of one sample"},
+    {"input", TEXT, NULL, NONE, "784|3x32x32", false,
+     "shape of one sample (fcn 784, cnn and lenet5 1x28x28, resnet18 3x32x32)"},
     {"width", NTK_OPTION_INT, NULL, 1, 1 << 20, NULL, false,
      "neurons or channels of the hidden layers (fcn 512, cnn and resnet18 64)"},
     {"depth", NTK_OPTION_INT, "3", 0, 1024, NULL, false, "hidden layers (fcn, cnn)"},
