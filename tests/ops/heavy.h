@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_OPS_HEAVY_H
+#define TESTS_OPS_HEAVY_H
+
+/* One node over free-standing operands, and arrays of samples of all layouts, for the tests
+ * of products, convolutions and pooling. Numbers are kept in doubles; the f32 kernels are
+ * compared with the f64 ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "base/status.h"
+#include "graph/op.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPERANDS = 5 };
+typedef struct heavy_case {
+  const ntk_op *op;
+  const char *attributes;    /* "alpha=0.5 transB=1 pads=1,0, auto_pad=VALID" */
+  ntk_shape shape[OPERANDS]; /* ndim -1: left out */
+  int operands;
+} heavy_case;
+
+typedef struct heavy {
+  ntk_graph *graph;
+  ntk_node *node;
+  int operands;
+  int64_t size[OPERANDS], y_size;
+} heavy;
+
+/* ---- the node ---- */
+
+/* "1,2," are integers, "0.5" a float, "1" an integer, anything else a string. */
+static void heavy_attribute(ntk_attribute *a, const char *name, const char *value) {
+  assert_int_equal(ntk_strdup(name, &a->name), NTK_SUCCESS);
+  if (strchr(value, ',')) {
+    a->kind = NTK_ATTRIBUTE_INTS;
+    assert_int_equal(ntk_malloc(NTK_MEMORY_GENERAL, 8, sizeof(int64_t), &a->ints), 0);
+    for (const char *p = value; *p; p += strcspn(p, ","), p += *p == ',')
+      a->ints[a->count++] = strtol(p, NULL, 10);
+  } else if (strspn(value, "-0123456789") == strlen(value)) {
+    a->kind = NTK_ATTRIBUTE_INT;
+    a->i = strtol(value, NULL, 10);
+  } else if (strspn(value, "-.0123456789") == strlen(value)) {
+    a->kind = NTK_ATTRIBUTE_FLOAT;
+    a->f = strtod(value, NULL);
+  } else {
+    a->kind = NTK_ATTRIBUTE_STRING;
+    assert_int_equal(ntk_strdup(value, &a->s), NTK_SUCCESS);
+  }
+}
+
+static void heavy_attributes(ntk_node *node, const char *text) {
+  char name[64], value[64];
+  int used = 0;
+  assert_int_equal(
+      ntk_calloc(NTK_MEMORY_GENERAL, 8, sizeof(ntk_attribute), &node->attributes), 0);
+  while (sscanf(text, " %63[^=]=%63s%n", name, value, &used) == 2) {
+    heavy_attribute(&node->attributes[node->attribute_count++], name, value);
+    text += used;
+  }
+}
+
+static heavy heavy_open(const heavy_case *c) {
+  heavy h = {.operands = c->operands};
+  int value, node;
+  assert_int_equal(ntk_graph_create(&h.graph), NTK_SUCCESS);
+  assert_int_equal(ntk_graph_add_node(h.graph, "node", c->op, c->operands, 1, &node), 0);
+  for (int i = 0; i < c->operands; i++) {
+    if (c->shape[i].ndim < 0)
+      continue;
+    assert_int_equal(ntk_graph_add_value(h.graph, "operand", &value), NTK_SUCCESS);
+    h.graph->values[value].shape = c->shape[i];
+    h.graph->values[value].dtype = NTK_F64;
+    h.graph->nodes[node].inputs[i] = value;
+    h.size[i] = ntk_shape_size(&c->shape[i]);
+  }
+  assert_int_equal(ntk_graph_add_value(h.graph, "y", &value), NTK_SUCCESS);
+  h.node = &h.graph->nodes[node];
+  h.node->outputs[0] = value;
+  h.node->opset = 17;
+  heavy_attributes(h.node, c->attributes);
+  return h;
+}
+
+/* With the shapes inferred, which must succeed. */
+static heavy heavy_make(const heavy_case *c) {
+  heavy h = heavy_open(c);
+  if (c->op->infer(h.graph, h.node) != NTK_SUCCESS)
+    fail_msg("%s %s: %s", c->op->name, c->attributes, ntk_fail_message());
+  h.y_size = ntk_graph_size(h.graph, h.node->outputs[0]);
+  assert_true(h.y_size > 0);
+  return h;
+}
+
+static void heavy_free(heavy *h) { ntk_graph_destroy(&h->graph); }
+
+/* ---- numbers ---- */
+
+static double heavy_number(uint64_t seed, uint64_t i) { /* in (-1, 1) */
+  uint64_t z = (seed << 32 | i) * 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return (double)(int64_t)(z ^ (z >> 31)) / 0x1p63;
+}
+
+/* Elements [p, q, size] with gaps between the samples, or none; a count of 0 shares. */
+typedef struct heavy_block {
+  ntk_array a;
+  int64_t count;
+} heavy_block;
+
+static heavy_block block_make(int64_t p, int64_t q, int64_t size, int64_t gap,
+                              uint64_t seed) {
+  heavy_block b;
+  b.a.inner = q ? size + gap : 0;
+  b.a.outer = p ? (q ? q : 1) * (size + gap) + gap : 0;
+  b.count = (p ? p : 1) * ((q ? q : 1) * (size + gap) + gap);
+  double *data = malloc((size_t)(b.count + 1) * sizeof *data);
+  assert_non_null(data);
+  for (int64_t i = 0; i < b.count; i++)
+    data[i] = heavy_number(seed, (uint64_t)i);
+  b.a.data = data;
+  return b;
+}
+
+static double *at(ntk_array a, int64_t i, int64_t j) {
+  return (double *)a.data + i * a.outer + j * a.inner;
+}
+
+/* The operands of n samples: bit i of `shared` makes operand i one for all. A variance is
+ * positive. */
+static void operands_make(const heavy *h, int64_t n, unsigned shared, int64_t gap,
+                          ntk_array in[OPERANDS]) {
+  for (int i = 0; i < h->operands; i++) {
+    in[i] = (ntk_array){NULL, 0, 0};
+    if (h->node->inputs[i] < 0)
+      continue;
+    const heavy_block b =
+        block_make(shared >> i & 1 ? 0 : n, 0, h->size[i], gap, 10 + (uint64_t)i);
+    const bool variance = i == 4;
+    for (int64_t k = 0; variance && k < b.count; k++)
+      ((double *)b.a.data)[k] += 1.5;
+    in[i] = b.a;
+  }
+}
+
+static void arrays_free(int count, ntk_array *arrays) {
+  for (int i = 0; i < count; i++)
+    free(arrays[i].data);
+}
+
+static void *work_make(const heavy *h, int64_t n, int64_t o) {
+  const int64_t count =
+      h->node->op->workspace ? h->node->op->workspace(h->graph, h->node, n, o) : 0;
+  void *work = malloc((size_t)(count + 1) * sizeof(double));
+  assert_non_null(work);
+  return work;
+}
+
+/* ---- calls of the f64 kernels ---- */
+
+static void heavy_forward(const heavy *h, int64_t n, const ntk_array *in, ntk_array y) {
+  void *work = work_make(h, n, 1);
+  h->node->op->kernels[NTK_F64]->forward(h->node, n, in, &y, work);
+  free(work);
+}
+
+static void heavy_vjp(const heavy *h, int operand, int64_t n, int64_t o,
+                      const ntk_array *in, ntk_array y, ntk_array dy, ntk_array dx,
+                      bool add) {
+  void *work = work_make(h, n, o);
+  h->node->op->kernels[NTK_F64]->vjp(h->node, operand, n, o, in, &y, dy, dx, add, work);
+  free(work);
+}
+
+static void heavy_jvp(const heavy *h, int64_t d, int64_t n, const ntk_array *in,
+                      ntk_array y, const ntk_array *dx, ntk_array dy) {
+  void *work = work_make(h, n, d);
+  h->node->op->kernels[NTK_F64]->jvp(h->node, d, n, in, &y, dx, dy, work);
+  free(work);
+}
+
+static void near(double a, double b, double tolerance) {
+  if (!(fabs(a - b) <= tolerance * (1 + fabs(a) + fabs(b))))
+    fail_msg("%.17g is not %.17g", a, b);
+}
+
+#endif
