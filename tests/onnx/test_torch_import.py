@@ -7,6 +7,8 @@ line, never another number.
 
 Plain exports, as people make them, of fresh models (equal tensors are merged, BatchNorm may be
 folded); and those of scripts/export_torch.py, which must be exact. Exits 77 without torch."""
+import importlib.util
+import inspect
 import io
 import json
 import os
@@ -39,11 +41,19 @@ PLAIN = {
 }
 
 
+if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+    PLAIN = {way: {**arguments, "dynamo": False} for way, arguments in PLAIN.items()}
+    # Today's default merges without Identity and drops what is zero or one.
+    if importlib.util.find_spec("onnxscript"):
+        PLAIN["dynamo"] = {"dynamo": True, "opset_version": 18, "dynamic_axes": None,
+                           "dynamic_shapes": ({0: "batch"},), "verbose": False}
+
+
 def export_plain(model, shape, path, **arguments):
     torch.manual_seed(0)
     options = {"opset_version": 16, "input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
     buffer = io.BytesIO()
-    torch.onnx.export(model.eval(), torch.randn(2, *shape), buffer, **{**options, **arguments})
+    torch.onnx.export(model.eval(), (torch.randn(2, *shape),), buffer, **{**options, **arguments})
     with open(path, "wb") as file:
         file.write(buffer.getvalue())
 
