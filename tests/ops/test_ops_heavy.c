@@ -85,9 +85,10 @@ static void check_cotangent(const heavy *h, int operand, const ntk_array *in, in
                             bool add) {
   ntk_array tangent[OPERANDS] = {{0}};
   ntk_array y = block_make(N, 0, h->y_size, gap, 1).a;
-  ntk_array dy = block_make(N, Q, h->y_size, gap, 3).a;
-  ntk_array dx = block_make(N, Q, h->size[operand], gap, 4).a;
-  ntk_array old = block_make(N, Q, h->size[operand], gap, 4).a;
+  const int64_t dx_gap = add ? gap : 0, dy_gap = gap - dx_gap; /* one is dense */
+  ntk_array dy = block_make(N, Q, h->y_size, dy_gap, 3).a;
+  ntk_array dx = block_make(N, Q, h->size[operand], dx_gap, 4).a;
+  ntk_array old = block_make(N, Q, h->size[operand], dx_gap, 4).a;
   ntk_array jv = block_make(1, N, h->y_size, 0, 5).a;
   tangent[operand] = block_make(1, N, h->size[operand], 0, 6).a;
   heavy_forward(h, N, in, y);
@@ -102,7 +103,7 @@ static void check_cotangent(const heavy *h, int operand, const ntk_array *in, in
         right += (at(dx, n, o)[e] - (add ? at(old, n, o)[e] : 0)) *
                  at(tangent[operand], 0, n)[e];
       near(left, right, 1e-12);
-      for (int64_t e = 0; e < gap; e++) /* nothing is written behind */
+      for (int64_t e = 0; e < dx_gap; e++) /* nothing is written behind */
         near(at(dx, n, o)[h->size[operand] + e], at(old, n, o)[h->size[operand] + e], 0);
     }
   arrays_free(h->operands, tangent);
