@@ -34,6 +34,9 @@ int64_t ntk_grid_max_pairs(int rows, int columns, int64_t n1, int64_t n2, bool s
 
 /* Broadcast of any number of bytes (pieces of at most 1 GiB). Collective over comm. */
 NTK_CHECKED ntk_status ntk_bcast(void *buffer, int64_t bytes, int root, MPI_Comm comm);
+/* The same in pieces of a given size, below 2^31. */
+NTK_CHECKED ntk_status ntk_bcast_pieces(void *buffer, int64_t bytes, int root,
+                                        MPI_Comm comm, int64_t piece);
 
 /* A vote that costs no waiting: every rank calls ntk_vote_next once per step with its flag
  * (0: go on; larger wins); *decided is the maximum over ranks of the flags of the PREVIOUS

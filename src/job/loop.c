@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "job/job.h"
+#include "job/tile.h"
+#include <string.h>
+
+/* One run of the loop on one rank. Row block r = I * parts + q; the row blocks of a grid
+ * row are numbered k = 0, 1, ... in the order of r, those of a grid column likewise. */
+typedef struct job {
+  ntk_context *context;
+  const ntk_job_shape *shape;
+  const ntk_worker *worker;
+  const ntk_sink *sink;
+  ntk_grid grid;
+  int64_t n1, n2, parts;   /* sample blocks of the sides, parts of each */
+  int64_t panel, panel_at; /* row blocks held at a time; first of those in hand */
+  int64_t row_bytes, column_bytes;
+  char *rows;   /* [panel][row_bytes] */
+  char *column; /* [column_bytes] */
+  ntk_tile_buffers tiles;
+  ntk_status status;   /* of this rank; once it fails, it only keeps in step */
+  int64_t done, total; /* pairs of row blocks of this rank */
+  double start;
+} job;
+
+static int64_t blocks(int64_t samples, int64_t block) {
+  return (samples + block - 1) / block;
+}
+
+/* How many of n blocks a grid row or column (`mine` of `count`) has, in row blocks. */
+static int64_t owned(int64_t n, int mine, int count, int64_t parts) {
+  return mine < 0 || mine >= n ? 0 : (n - mine + count - 1) / count * parts;
+}
+
+static bool is_pair(const job *j, int64_t I, int64_t J) {
+  return !j->shape->symmetric || ntk_pair_is_computed(I, J, j->n1);
+}
+
+/* Sums over outputs take only equal parts; of a block with itself one half suffices. */
+static bool is_contracted(const ntk_job_shape *shape, int64_t I, int64_t q, int64_t J,
+                          int64_t p) {
+  if (shape->reduction == NTK_REDUCE_TRACE || shape->reduction == NTK_REDUCE_DIAGONAL)
+    return q == p;
+  return !shape->symmetric || I != J || q <= p;
+}
+
+static int64_t block_of(const job *j, int64_t k, int mine, int count) {
+  return mine + k / j->parts * count;
+}
+
+/* ---- factors --------------------------------------------------------------------------
+ */
+
+/* Sweeps block (I, q) of a side into the buffer, unless this rank has failed. */
+static void sweep(job *j, int side, int64_t I, int64_t q, void *buffer) {
+  const ntk_job_shape *s = j->shape;
+  const ntk_tile t = ntk_tile_of(s, I, q, I, q);
+  const double start = ntk_seconds();
+  if (j->status != NTK_SUCCESS)
+    return;
+  j->status = side == 0
+                  ? j->worker->sweep(j->worker->self, 0, t.row_first, t.row_count,
+                                     t.row_output, t.row_outputs, buffer)
+                  : j->worker->sweep(j->worker->self, 1, t.column_first, t.column_count,
+                                     t.column_output, t.column_outputs, buffer);
+  (void)ntk_phase_add(j->context, NTK_PHASE_SWEEP, start);
+}
+
+static ntk_status share(job *j, void *buffer, int64_t bytes, int root, MPI_Comm comm) {
+  const double start = ntk_seconds();
+  const ntk_status status = ntk_bcast(buffer, bytes, root, comm);
+  (void)ntk_phase_add(j->context, NTK_PHASE_EXCHANGE, start);
+  return status;
+}
+
+static char *row_slot(const job *j, int64_t k) {
+  return j->rows + (k - j->panel_at) * j->row_bytes;
+}
+
+static int64_t panel_end(const job *j, int grid_row) {
+  const int64_t end = j->panel_at + j->panel,
+                all = owned(j->n1, grid_row, j->grid.rows, j->parts);
+  return end < all ? end : all;
+}
+
+/* Each row block of the panel is swept by one rank of the grid row, in turn, and shared. */
+static ntk_status load_panel(job *j) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_grid *g = &j->grid;
+  for (int64_t k = j->panel_at; k < panel_end(j, g->my_row); k++) {
+    const int root = (int)(k % g->columns);
+    if (g->my_column == root)
+      sweep(j, 0, block_of(j, k, g->my_row, g->rows), k % j->parts, row_slot(j, k));
+    NTK_TRY(share(j, row_slot(j, k), j->row_bytes, root, g->row));
+  }
+done:
+  return status;
+}
+
+/* Does any rank of my grid column pair a block of its panel with J? */
+static bool is_needed(const job *j, int64_t J) {
+  for (int r = 0; r < j->grid.rows; r++)
+    for (int64_t k = j->panel_at; k < panel_end(j, r); k += 1)
+      if (is_pair(j, block_of(j, k, r, j->grid.rows), J))
+        return true;
+  return false;
+}
+
+/* The k-th column block comes from the panel of the rank that holds it, else it is swept by
+ * one rank of the grid column, in turn. */
+static ntk_status load_column(job *j, int64_t k, const void **factors) {
+  const ntk_grid *g = &j->grid;
+  const int64_t J = block_of(j, k, g->my_column, g->columns), p = k % j->parts;
+  const int holder = (int)(J % g->rows);
+  const int64_t there =
+      J / g->rows * j->parts + p; /* its number in the holder's grid row */
+  void *buffer = j->column;
+  int root = (int)(k % g->rows);
+  if (j->shape->symmetric && there >= j->panel_at && there < panel_end(j, holder)) {
+    root = holder;
+    if (g->my_row == holder)
+      buffer = row_slot(j, there);
+  } else if (g->my_row == root) {
+    sweep(j, 1, J, p, buffer);
+  }
+  *factors = buffer;
+  return share(j, buffer, j->column_bytes, root, g->column);
+}
+
+/* ---- tiles ----------------------------------------------------------------------------
+ */
+
+static void contract(job *j, int64_t row, int64_t J, int64_t p, const void *column) {
+  const ntk_job_shape *s = j->shape;
+  const int64_t I = block_of(j, row, j->grid.my_row, j->grid.rows), q = row % j->parts;
+  if (j->status != NTK_SUCCESS || !is_pair(j, I, J) || !is_contracted(s, I, q, J, p))
+    return;
+  const bool sums = s->reduction == NTK_REDUCE_TRACE && j->parts > 1;
+  double *acc =
+      j->tiles.acc + (sums ? (row - j->panel_at) / j->parts : 0) * j->tiles.elements;
+  const bool mirror = s->symmetric && I == J && q == p;
+  const ntk_tile tile = ntk_tile_of(s, I, q, J, p);
+  double start = ntk_seconds();
+  if (!sums || q == 0)
+    memset(acc, 0, (size_t)j->tiles.elements * sizeof *acc);
+  j->status =
+      j->worker->contract(j->worker->self, &tile, row_slot(j, row), column, mirror, acc);
+  start = ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start);
+  if (j->status == NTK_SUCCESS && (!sums || q == j->parts - 1))
+    j->status = ntk_tile_finish(s, &tile, I == J, mirror, acc, &j->tiles, j->sink);
+  (void)ntk_phase_add(j->context, NTK_PHASE_WRITE, start);
+  j->done++;
+}
+
+static void report_progress(const job *j) {
+  const double fraction = j->total > 0 ? (double)j->done / (double)j->total : 1;
+  const double left =
+      fraction > 0 ? (ntk_seconds() - j->start) * (1 - fraction) / fraction : 0;
+  ntk_say_progress(j->context, fraction, left);
+}
+
+/* One step of the column side: the k-th column block with all of the panel. */
+static ntk_status column_step(job *j, int64_t k) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_grid *g = &j->grid;
+  const int64_t J = block_of(j, k, g->my_column, g->columns);
+  const void *factors;
+  if (k >= owned(j->n2, g->my_column, g->columns, j->parts) || !is_needed(j, J))
+    goto done;
+  NTK_TRY(load_column(j, k, &factors));
+  for (int64_t row = j->panel_at; row < panel_end(j, g->my_row); row++)
+    contract(j, row, J, k % j->parts, factors);
+  report_progress(j);
+done:
+  return status;
+}
+
+/* ---- the loop -------------------------------------------------------------------------
+ */
+
+static ntk_status vote(job *j, ntk_vote *v, int *decided) {
+  const double start = ntk_seconds();
+  const int flag = j->status != NTK_SUCCESS ? 2 : j->context->stop ? 1 : 0;
+  const ntk_status status = ntk_vote_next(v, flag, decided);
+  (void)ntk_phase_add(j->context, NTK_PHASE_WAIT, start);
+  return status;
+}
+
+/* All ranks of the context take the same number of steps, so that the vote is in step. */
+static ntk_status run_panels(job *j) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t most_rows = owned(j->n1, 0, j->grid.rows, j->parts);
+  const int64_t steps = owned(j->n2, 0, j->grid.columns, j->parts);
+  int decided = 0, last = 0;
+  ntk_vote v;
+  ntk_vote_begin(&v, j->context->comm);
+  for (j->panel_at = 0; j->panel_at < most_rows && !decided; j->panel_at += j->panel) {
+    NTK_TRY(load_panel(j));
+    for (int64_t k = 0; k < steps; k++) {
+      NTK_TRY(vote(j, &v, &decided));
+      if (decided)
+        break;
+      NTK_TRY(column_step(j, k));
+    }
+  }
+  NTK_TRY(ntk_vote_finish(&v, j->status != NTK_SUCCESS ? 2 : 0, &last));
+  if (last == 2)
+    status = ntk_agree(j->context->comm, j->status);
+  else if (decided == 1)
+    status = ntk_fail(NTK_STOPPED, "stopped on request");
+done:
+  return status;
+}
+
+static int64_t count_own_pairs(const job *j) {
+  int64_t pairs = 0;
+  const ntk_grid *g = &j->grid;
+  for (int64_t row = 0; row < owned(j->n1, g->my_row, g->rows, j->parts); row++)
+    for (int64_t k = 0; k < owned(j->n2, g->my_column, g->columns, j->parts); k++) {
+      const int64_t I = block_of(j, row, g->my_row, g->rows);
+      const int64_t J = block_of(j, k, g->my_column, g->columns);
+      if (is_pair(j, I, J) && is_contracted(j->shape, I, row % j->parts, J, k % j->parts))
+        pairs++;
+    }
+  return pairs;
+}
+
+static void set_sizes(job *j, const ntk_job_shape *s, const ntk_layout *layout,
+                      const ntk_worker *worker) {
+  const int64_t Q = s->outputs_block < s->outputs ? s->outputs_block : s->outputs;
+  j->shape = s;
+  j->worker = worker;
+  j->n1 = blocks(s->rows, s->block);
+  j->n2 = blocks(s->columns, s->block);
+  j->parts = blocks(s->outputs, s->outputs_block);
+  const int64_t all = owned(j->n1, 0, layout->grid_rows, j->parts);
+  j->panel = layout->panel < all ? layout->panel : all;
+  j->row_bytes =
+      worker->block_bytes(worker->self, s->block < s->rows ? s->block : s->rows, Q);
+  j->column_bytes =
+      worker->block_bytes(worker->self, s->block < s->columns ? s->block : s->columns, Q);
+}
+
+static ntk_status allocate(job *j, const ntk_layout *layout) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->panel, (size_t)j->row_bytes, &j->rows));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->column));
+  NTK_TRY(ntk_tile_buffers_create(j->shape, layout->panel / j->parts, &j->tiles));
+done:
+  return status;
+}
+
+ntk_status ntk_job_run(ntk_context *context, const ntk_job_shape *shape,
+                       const ntk_layout *layout, const ntk_worker *worker,
+                       const ntk_sink *sink) {
+  ntk_status status = NTK_SUCCESS;
+  job j = {.context = context, .sink = sink, .start = ntk_seconds()};
+  j.grid.row = j.grid.column = MPI_COMM_NULL;
+  set_sizes(&j, shape, layout, worker);
+  NTK_TRY(ntk_grid_create(context->comm, layout->grid_rows, layout->grid_columns, &j.grid));
+  NTK_TRY(ntk_agree(context->comm, allocate(&j, layout)));
+  j.total = count_own_pairs(&j);
+  NTK_TRY(run_panels(&j));
+done:
+  ntk_grid_destroy(&j.grid);
+  ntk_free(&j.rows);
+  ntk_free(&j.column);
+  ntk_tile_buffers_destroy(&j.tiles);
+  return status;
+}
+
+int64_t ntk_job_tiles(const ntk_job_shape *s) {
+  const int64_t n1 = blocks(s->rows, s->block), n2 = blocks(s->columns, s->block);
+  const int64_t parts = blocks(s->outputs, s->outputs_block);
+  const bool equal_parts =
+      s->reduction == NTK_REDUCE_TRACE || s->reduction == NTK_REDUCE_DIAGONAL;
+  const int64_t each = equal_parts ? parts : parts * parts;
+  if (!s->symmetric)
+    return n1 * n2 * each;
+  const int64_t own = equal_parts ? parts : parts * (parts + 1) / 2;
+  return n1 * (n1 - 1) / 2 * each + n1 * own;
+}
+
+int64_t ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
+                      const ntk_worker *worker) {
+  job j = {0};
+  set_sizes(&j, shape, layout, worker);
+  return j.panel * j.row_bytes + j.column_bytes +
+         ntk_tile_buffers_bytes(shape, layout->panel / j.parts);
+}
