@@ -83,17 +83,24 @@ static void mirror_lower(matrices m, double *acc) {
         acc[i * m.columns + j] = acc[j * m.columns + i];
 }
 
-static void transpose(matrices m, size_t bytes, const char *from, char *to) {
+/* Element b of `to` is element a of `from`, of 4 or 8 bytes. */
+static inline void move_element(bool wide, const void *from, int64_t a, void *to,
+                                int64_t b) {
+  if (wide)
+    ((uint64_t *)to)[b] = ((const uint64_t *)from)[a];
+  else
+    ((uint32_t *)to)[b] = ((const uint32_t *)from)[a];
+}
+
+static void transpose(matrices m, bool wide, const void *from, void *to) {
   enum { BLOCK = 32 };
   for (int64_t k = 0; k < m.count; k++)
     for (int64_t i0 = 0; i0 < m.rows; i0 += BLOCK)
       for (int64_t j0 = 0; j0 < m.columns; j0 += BLOCK)
         for (int64_t i = i0; i < least(i0 + BLOCK, m.rows); i++)
-          for (int64_t j = j0; j < least(j0 + BLOCK, m.columns); j++) {
-            const int64_t a = (k * m.rows + i) * m.columns + j;
-            const int64_t b = (k * m.columns + j) * m.rows + i;
-            memcpy(to + (size_t)b * bytes, from + (size_t)a * bytes, bytes);
-          }
+          for (int64_t j = j0; j < least(j0 + BLOCK, m.columns); j++)
+            move_element(wide, from, (k * m.rows + i) * m.columns + j, to,
+                         (k * m.columns + j) * m.rows + i);
 }
 
 static ntk_tile exchanged(const ntk_tile *t) {
@@ -138,7 +145,7 @@ ntk_status ntk_tile_finish(const ntk_job_shape *s, const ntk_tile *tile, bool sa
   NTK_TRY(sink->write(sink->self, &written, buffers->values));
   if (!s->symmetric || (same_block && tile->row_output == tile->column_output))
     goto done;
-  transpose(m, ntk_dtype_bytes(s->dtype), buffers->values, buffers->transposed);
+  transpose(m, s->dtype == NTK_F64, buffers->values, buffers->transposed);
   written = exchanged(&written);
   NTK_TRY(sink->write(sink->self, &written, buffers->transposed));
 done:

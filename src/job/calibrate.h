@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_JOB_CALIBRATE_H
+#define NTK_JOB_CALIBRATE_H
+
+#include "base/context.h"
+#include "ntk/rates.h"
+
+/* Purpose: the rates to plan with: of `path` where given (--rates), else of the cache of
+ * this CPU model, BLAS and thread count, else measured and cached. `measured` is what this
+ * rank measured just now. Collective; only rank 0's *rates are decided on, all get them. */
+NTK_CHECKED ntk_status ntk_calibrate(ntk_context *context, const char *path,
+                                     bool recalibrate, ntk_rates *rates,
+                                     ntk_rates *measured);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "job/plan.h"
+#include <stdio.h>
+#include <string.h>
+
+static ntk_shape squeezed(const ntk_shape *shape) {
+  ntk_shape s = {0};
+  for (int i = 0; i < shape->ndim; i++)
+    if (shape->dim[i] != 1)
+      s.dim[s.ndim++] = shape->dim[i];
+  return s;
+}
+
+/* A permutation of the data's axes that gives the model's, as text for --transpose. */
+static bool find_permutation(const ntk_shape *data, const ntk_shape *model, char *text,
+                             size_t size) {
+  bool taken[NTK_MAX_DIMS] = {false};
+  size_t length = 0;
+  if (data->ndim != model->ndim)
+    return false;
+  text[0] = '\0';
+  for (int i = 0; i < model->ndim; i++) {
+    int k = 0;
+    while (k < data->ndim && (taken[k] || data->dim[k] != model->dim[i]))
+      k++;
+    if (k == data->ndim)
+      return false;
+    taken[k] = true;
+    length += (size_t)snprintf(text + length, size - length, "%s%d", i ? "," : "", k);
+  }
+  return true;
+}
+
+ntk_status ntk_data_fits(const ntk_data *data, const ntk_model *model) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_graph *graph = model->graph;
+  char have[NTK_SHAPE_TEXT], want[NTK_SHAPE_TEXT], permutation[64];
+  NTK_REQUIRE(graph->input_count == 1, NTK_ERR_UNSUPPORTED,
+              "%s: the model has %d inputs; one is supported", model->path,
+              graph->input_count);
+  const ntk_value *input = &graph->values[graph->inputs[0]];
+  NTK_REQUIRE(ntk_dtype_is_real(input->dtype), NTK_ERR_UNSUPPORTED,
+              "%s: input '%s' is of type %s; real inputs are supported", model->path,
+              input->name, ntk_dtype_name(input->dtype));
+  const ntk_shape a = squeezed(&data->shape), b = squeezed(&input->shape);
+  const bool flat =
+      (a.ndim <= 1 || b.ndim <= 1) && ntk_shape_size(&a) == ntk_shape_size(&b);
+  if (flat || ntk_shape_equal(&a, &b))
+    goto done;
+  (void)ntk_shape_text(&data->shape, have);
+  (void)ntk_shape_text(&input->shape, want);
+  if (find_permutation(&a, &b, permutation, sizeof permutation))
+    status = ntk_fail(NTK_ERR_SHAPE,
+                      "%s: samples are %s, the model's input '%s' is %s; scantk dataset "
+                      "--transpose %s would fit",
+                      data->path, have, input->name, want, permutation);
+  else
+    status = ntk_fail(NTK_ERR_SHAPE, "%s: samples are %s, the model's input '%s' is %s",
+                      data->path, have, input->name, want);
+done:
+  return status;
+}
+
+ntk_status ntk_outputs_select(const char *text, int64_t outputs, int64_t **index,
+                              int64_t *count) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t *list = NULL, n = 0;
+  bool *seen = NULL;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, outputs, sizeof *list, &list));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, outputs, sizeof *seen, &seen));
+  for (int64_t i = 0; !text && i < outputs; i++)
+    list[n++] = i;
+  for (const char *c = text; c && *c;) {
+    long long first, last;
+    int used = 0;
+    if (sscanf(c, "%lld:%lld%n", &first, &last, &used) < 2) {
+      used = 0;
+      NTK_REQUIRE(sscanf(c, "%lld%n", &first, &used) == 1, NTK_ERR_ARGUMENT,
+                  "--select-outputs: '%s' is not a list such as 0,3,10:20", text);
+      last = first + 1;
+    }
+    NTK_REQUIRE(first >= 0 && first < last && last <= outputs, NTK_ERR_ARGUMENT,
+                "--select-outputs: %lld:%lld is outside the model's %lld outputs", first,
+                last, (long long)outputs);
+    for (long long i = first; i < last; i++) {
+      NTK_REQUIRE(!seen[i], NTK_ERR_ARGUMENT,
+                  "--select-outputs: output %lld is named twice", i);
+      seen[i] = true;
+      list[n++] = i;
+    }
+    c += used;
+    NTK_REQUIRE(*c == ',' || *c == '\0', NTK_ERR_ARGUMENT,
+                "--select-outputs: '%s' is not a list such as 0,3,10:20", text);
+    if (*c == ',')
+      c++;
+  }
+  NTK_REQUIRE(n > 0, NTK_ERR_ARGUMENT, "--select-outputs: the list is empty");
+  *index = list;
+  *count = n;
+  list = NULL;
+done:
+  ntk_free(&list);
+  ntk_free(&seen);
+  return status;
+}
