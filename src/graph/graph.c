@@ -16,7 +16,7 @@ static void clear_attribute(ntk_attribute *attribute) {
   ntk_tensor_destroy(&attribute->tensor);
 }
 
-static void clear_node(ntk_node *node) {
+void ntk_node_clear(ntk_node *node) {
   ntk_free(&node->name);
   ntk_free(&node->inputs);
   ntk_free(&node->outputs);
@@ -35,7 +35,7 @@ void ntk_graph_destroy(ntk_graph **graph) {
     ntk_tensor_destroy(&g->values[i].constant);
   }
   for (int i = 0; i < g->node_count; i++)
-    clear_node(&g->nodes[i]);
+    ntk_node_clear(&g->nodes[i]);
   ntk_free(&g->values);
   ntk_free(&g->nodes);
   ntk_free(&g->inputs);
@@ -83,7 +83,7 @@ ntk_status ntk_graph_add_node(ntk_graph *graph, const char *name, const struct n
   *index = graph->node_count++;
   node = (ntk_node){0};
 done:
-  clear_node(&node);
+  ntk_node_clear(&node);
   return status;
 }
 

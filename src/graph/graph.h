@@ -76,6 +76,8 @@ NTK_CHECKED ntk_status ntk_graph_add_value(ntk_graph *graph, const char *name, i
 NTK_CHECKED ntk_status ntk_graph_add_node(ntk_graph *graph, const char *name,
                                           const struct ntk_op *op, int inputs, int outputs,
                                           int *index);
+/* Frees what a node holds; for the node that was added last, when it is taken back. */
+void ntk_node_clear(ntk_node *node);
 /* Number of elements of a value, O of the graph, P of the graph. */
 int64_t ntk_graph_size(const ntk_graph *graph, int value);
 int64_t ntk_graph_outputs(const ntk_graph *graph);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "onnx/import.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A size that no axis has by chance; prime, so that a merged axis shows it as a factor. */
+enum { PROBE = 13 };
+
+static const Onnx__TensorShapeProto *shape_of(const Onnx__ValueInfoProto *input) {
+  if (!input->type || input->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+    return NULL;
+  return input->type->tensor_type->shape;
+}
+
+ntk_status ntk_batch_axis(const ntk_import *import, const Onnx__ValueInfoProto *input,
+                          int *axis, bool *must_follow) {
+  const Onnx__TensorShapeProto *shape = shape_of(input);
+  const char *word = ntk_options_string(import->options, "batch-axis");
+  *axis = -1;
+  *must_follow = false;
+  if (!shape || shape->n_dim == 0 || (word && strcmp(word, "none") == 0))
+    return NTK_SUCCESS;
+  if (!word) {
+    *axis = 0;
+  } else {
+    char *end;
+    const long number = strtol(word, &end, 10);
+    if (*word && !*end) {
+      if (number >= 0 && number < (long)shape->n_dim)
+        *axis = (int)number;
+    } else {
+      for (size_t i = 0; i < shape->n_dim; i++)
+        if (shape->dim[i]->value_case ==
+                ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+            strcmp(shape->dim[i]->dim_param, word) == 0)
+          *axis = (int)i;
+    }
+    if (*axis < 0)
+      return ntk_fail(NTK_ERR_ARGUMENT, "--batch-axis %s: input '%s' has no such axis",
+                      word, input->name);
+  }
+  const Onnx__TensorShapeProto__Dimension *dim = shape->dim[*axis];
+  *must_follow = dim->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE ||
+                 dim->dim_value != 1;
+  return NTK_SUCCESS;
+}
+
+/* The one axis that is PROBE times as large; -1: none, -2: the shapes differ otherwise. */
+static int carried_axis(const ntk_shape *one, const ntk_shape *many) {
+  int axis = -1;
+  if (one->ndim != many->ndim)
+    return -2;
+  for (int i = 0; i < one->ndim; i++) {
+    if (one->dim[i] == many->dim[i])
+      continue;
+    if (axis >= 0 || many->dim[i] != PROBE * one->dim[i])
+      return -2;
+    axis = i;
+  }
+  return axis;
+}
+
+static ntk_status refuse(const ntk_import *import, const ntk_graph *graph, int node,
+                         const char *what) {
+  const ntk_node *n = &graph->nodes[node];
+  return ntk_fail(NTK_ERR_UNSUPPORTED,
+                  "%s: node '%s' (%s) %s the batch axis: the network is no function of one "
+                  "sample; see --batch-axis",
+                  import->path, n->name, n->op->name, what);
+}
+
+/* Operands that carry the axis must carry it where the output does, counted from the right.
+ */
+static bool elementwise_keeps(const ntk_graph *graph, const ntk_node *node, const int *axes,
+                              int output_axis) {
+  const int behind = graph->values[node->outputs[0]].shape.ndim - output_axis;
+  for (int i = 0; i < node->input_count; i++)
+    if (axes[i] >= 0 && graph->values[node->inputs[i]].shape.ndim - axes[i] != behind)
+      return false;
+  return true;
+}
+
+static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
+                             const ntk_graph *many, int number) {
+  const ntk_node *node = &one->nodes[number];
+  int axes[64];
+  const int y = node->outputs[0];
+  if (one->values[y].role != NTK_DATA)
+    return NTK_SUCCESS;
+  if (node->input_count > 64)
+    return refuse(import, one, number, "has too many operands along");
+  for (int i = 0; i < node->input_count; i++) {
+    const int x = node->inputs[i];
+    axes[i] = x >= 0 && one->values[x].role == NTK_DATA
+                  ? carried_axis(&one->values[x].shape, &many->values[x].shape)
+                  : NTK_BATCH_NONE;
+  }
+  const int axis = carried_axis(&one->values[y].shape, &many->values[y].shape);
+  if (axis < 0)
+    return refuse(import, one, number, "loses or mixes");
+  const bool kept = node->op->keeps_batch ? node->op->keeps_batch(one, node, axes, axis)
+                                          : elementwise_keeps(one, node, axes, axis);
+  return kept ? NTK_SUCCESS : refuse(import, one, number, "mixes samples along");
+}
+
+ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_graph *many = NULL;
+  bool any = false;
+  for (size_t i = 0; i < import->graph->n_input; i++) {
+    int axis;
+    bool follow;
+    NTK_TRY(ntk_batch_axis(import, import->graph->input[i], &axis, &follow));
+    bool is_input = false;
+    for (int k = 0; k < graph->input_count; k++)
+      is_input = is_input || strcmp(graph->values[graph->inputs[k]].name,
+                                    import->graph->input[i]->name) == 0;
+    any = any || (follow && is_input);
+  }
+  if (!any)
+    goto done;
+  status = ntk_graph_build(import, PROBE, true, &many);
+  if (status != NTK_SUCCESS) {
+    char cause[512];
+    (void)snprintf(cause, sizeof cause, "%s", ntk_fail_message());
+    status =
+        ntk_fail(NTK_ERR_UNSUPPORTED,
+                 "%s: the network works for its own batch size only (%s); re-export with "
+                 "a dynamic batch",
+                 import->path, cause);
+    goto done;
+  }
+  NTK_REQUIRE(
+      many->node_count == graph->node_count && many->value_count == graph->value_count,
+      NTK_ERR_UNSUPPORTED,
+      "%s: the network's structure depends on the batch size; re-export with a dynamic "
+      "batch",
+      import->path);
+  for (int i = 0; i < graph->node_count; i++)
+    NTK_TRY(check_node(import, graph, many, i));
+  for (int i = 0; i < graph->output_count; i++) {
+    const int v = graph->outputs[i];
+    NTK_REQUIRE(carried_axis(&graph->values[v].shape, &many->values[v].shape) >= 0,
+                NTK_ERR_UNSUPPORTED, "%s: output '%s' does not carry the batch axis",
+                import->path, graph->values[v].name);
+  }
+done:
+  ntk_graph_destroy(&many);
+  return status;
+}

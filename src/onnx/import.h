@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_ONNX_IMPORT_H
+#define NTK_ONNX_IMPORT_H
+
+#include "graph/op.h"
+#include "onnx.pb-c.h"
+#include "onnx/model.h"
+#include <scantk/options.h>
+
+/* Private to src/onnx: a file on its way to a graph. */
+
+/* A float tensor of the file that may be a parameter: an initializer used directly, or an
+ * Identity of one (design section 2), named by the Identity's output. */
+typedef struct ntk_candidate {
+  const char *name;
+  const Onnx__TensorProto *tensor;
+  bool is_parameter;
+  const char *reason; /* static text */
+  int uses;           /* operand slots */
+} ntk_candidate;
+
+typedef struct ntk_import {
+  const char *path, *folder; /* folder NULL: from memory */
+  const Onnx__ModelProto *proto;
+  const Onnx__GraphProto *graph;
+  const ntk_options *options;
+  int opset;
+  bool *live; /* [nodes] an output needs it */
+  int candidate_count;
+  ntk_candidate *candidates;
+} ntk_import;
+
+/* parameters.c: finds the candidates and decides which are parameters. */
+NTK_CHECKED ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import);
+/* NULL: no float tensor of this name. */
+const ntk_candidate *ntk_candidate_named(const ntk_import *import, const char *name);
+
+/* build.c: the graph with the batch axis bound to `batch`; probe: of shapes only (elements
+ * of parameters are left out). */
+NTK_CHECKED ntk_status ntk_graph_build(const ntk_import *import, int64_t batch, bool probe,
+                                       ntk_graph **out);
+/* Marks the nodes that outputs need. */
+NTK_CHECKED ntk_status ntk_graph_find_live(ntk_import *import);
+
+/* batch.c: axis that counts samples in an input of the graph, -1: none; *must_follow: its
+ * size is not a fixed 1. */
+NTK_CHECKED ntk_status ntk_batch_axis(const ntk_import *import,
+                                      const Onnx__ValueInfoProto *input, int *axis,
+                                      bool *must_follow);
+/* Refuses what mixes samples: compares the graph with one bound to a probe size. */
+NTK_CHECKED ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph);
+
+#endif

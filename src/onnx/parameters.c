@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "onnx/import.h"
+#include "onnx/names.h"
+#include "onnx/tensors.h"
+#include "ops/ops.h"
+#include <math.h>
+#include <string.h>
+
+/* The parameter rule of design section 2. Its errors would be silent, so that where the
+ * file leaves doubt it is refused or the user is told. */
+
+/* How a candidate is used, slot by slot. */
+typedef struct usage {
+  int slots, not_parameter, parameter_slot, elementwise;
+} usage;
+
+static bool is_type(const Onnx__NodeProto *node, const char *type) {
+  return node->op_type && strcmp(node->op_type, type) == 0;
+}
+
+static bool is_float(const Onnx__TensorProto *tensor) {
+  switch (tensor->data_type) {
+  case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+  case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+  case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16:
+  case ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16:
+    return true;
+  default:
+    return false;
+  }
+}
+
+const ntk_candidate *ntk_candidate_named(const ntk_import *import, const char *name) {
+  for (int i = 0; i < import->candidate_count; i++)
+    if (strcmp(import->candidates[i].name, name) == 0)
+      return &import->candidates[i];
+  return NULL;
+}
+
+static ntk_status add_candidate(ntk_import *import, const char *name,
+                                const Onnx__TensorProto *tensor) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, import->candidate_count + 1,
+                      sizeof(ntk_candidate), &import->candidates));
+  import->candidates[import->candidate_count++] =
+      (ntk_candidate){.name = name, .tensor = tensor};
+done:
+  return status;
+}
+
+static const Onnx__TensorProto *constant_value(const Onnx__NodeProto *node) {
+  for (size_t i = 0; is_type(node, "Constant") && i < node->n_attribute; i++)
+    if (node->attribute[i]->name && strcmp(node->attribute[i]->name, "value") == 0)
+      return node->attribute[i]->t;
+  return NULL;
+}
+
+/* Initializers, Identities of initializers, and (on request) Constant nodes. */
+static ntk_status list_candidates(ntk_import *import) {
+  ntk_status status = NTK_SUCCESS;
+  const Onnx__GraphProto *g = import->graph;
+  const bool constants = ntk_options_flag(import->options, "parameters-from-constants");
+  ntk_names initializers = {0};
+  for (size_t i = 0; i < g->n_initializer; i++) {
+    if (!g->initializer[i]->name || !is_float(g->initializer[i]))
+      continue;
+    NTK_TRY(ntk_names_set(&initializers, g->initializer[i]->name, (int64_t)i));
+    NTK_TRY(add_candidate(import, g->initializer[i]->name, g->initializer[i]));
+  }
+  for (size_t i = 0; i < g->n_node; i++) {
+    const Onnx__NodeProto *node = g->node[i];
+    const Onnx__TensorProto *tensor = constants ? constant_value(node) : NULL;
+    if (is_type(node, "Identity") && node->n_input == 1) {
+      const int64_t source = ntk_names_get(&initializers, node->input[0]);
+      if (source >= 0)
+        tensor = g->initializer[source];
+    }
+    if (tensor && is_float(tensor) && node->n_output == 1)
+      NTK_TRY(add_candidate(import, node->output[0], tensor));
+  }
+done:
+  ntk_names_clear(&initializers);
+  return status;
+}
+
+static bool is_elementwise(const Onnx__NodeProto *node) {
+  return is_type(node, "Add") || is_type(node, "Sub") || is_type(node, "Mul");
+}
+
+/* Slots of live nodes that read each candidate; an Identity that is a source itself is
+ * none. */
+static ntk_status count_uses(const ntk_import *import, usage *uses) {
+  ntk_status status = NTK_SUCCESS;
+  const Onnx__GraphProto *g = import->graph;
+  ntk_names names = {0};
+  for (int i = 0; i < import->candidate_count; i++)
+    NTK_TRY(ntk_names_set(&names, import->candidates[i].name, i));
+  for (size_t i = 0; i < g->n_node; i++) {
+    const Onnx__NodeProto *node = g->node[i];
+    if (!import->live[i])
+      continue;
+    if (is_type(node, "Identity") && ntk_names_get(&names, node->output[0]) >= 0)
+      continue;
+    const ntk_op *op = ntk_op_find(node->op_type ? node->op_type : "");
+    for (size_t k = 0; k < node->n_input; k++) {
+      const int64_t c = ntk_names_get(&names, node->input[k]);
+      if (c < 0)
+        continue;
+      uses[c].slots++;
+      uses[c].elementwise += is_elementwise(node);
+      uses[c].not_parameter += op && k < 32 && (op->not_parameter >> k & 1);
+      uses[c].parameter_slot += op && k < 32 && (op->parameter_slot >> k & 1);
+    }
+  }
+done:
+  ntk_names_clear(&names);
+  return status;
+}
+
+/* ---- what the file says ---------------------------------------------------------------
+ */
+
+static const char *metadata(const ntk_import *import) {
+  for (size_t i = 0; i < import->proto->n_metadata_props; i++) {
+    const Onnx__StringStringEntryProto *entry = import->proto->metadata_props[i];
+    if (entry->key && strcmp(entry->key, "scantk.parameters") == 0)
+      return entry->value ? entry->value : "";
+  }
+  return NULL;
+}
+
+/* Is the name an element of a JSON array of strings? (names have no escapes but \" and \\)
+ */
+static bool json_lists(const char *json, const char *name) {
+  const size_t length = strlen(name);
+  for (const char *c = strchr(json, '"'); c; c = strchr(c, '"')) {
+    const char *word = ++c, *n = name;
+    while (*c && *c != '"') {
+      if (*c == '\\' && c[1])
+        c++;
+      if (n && *n == *c)
+        n++;
+      else
+        n = NULL;
+      c++;
+    }
+    if (n && n == name + length && (length > 0 || word == c))
+      return true;
+    if (*c)
+      c++;
+  }
+  return false;
+}
+
+static bool matches(const ntk_options *options, const char *option, const char *name) {
+  const char *pattern;
+  for (int i = 0; (pattern = ntk_options_repeated(options, option, i)); i++)
+    if (ntk_glob_match(pattern, name))
+      return true;
+  return false;
+}
+
+/* Elements: one only? all equal? one not finite? */
+typedef struct facts {
+  bool single, equal, nonfinite;
+} facts;
+
+static ntk_status find_facts(const ntk_import *import, const ntk_candidate *c, facts *out) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_tensor *tensor = NULL;
+  NTK_TRY(ntk_onnx_tensor(c->tensor, import->folder, &tensor));
+  const int64_t n = ntk_shape_size(&tensor->shape);
+  *out = (facts){.single = n == 1, .equal = true};
+  out->nonfinite = ntk_find_nonfinite(tensor->dtype, tensor->data, n) >= 0;
+  const double first = n > 0 ? ntk_tensor_real(tensor, 0) : 0;
+  for (int64_t i = 1; i < n && out->equal; i++)
+    out->equal = ntk_tensor_real(tensor, i) == first;
+done:
+  ntk_tensor_destroy(&tensor);
+  return status;
+}
+
+/* ---- the rule -------------------------------------------------------------------------
+ */
+
+static void decide(const ntk_import *import, const char *named, const usage *use, facts f,
+                   ntk_candidate *c) {
+  const ntk_options *o = import->options;
+  const bool torch =
+      import->proto->producer_name && strcmp(import->proto->producer_name, "pytorch") == 0;
+  c->uses = use->slots;
+  c->is_parameter = false;
+  if (use->slots == 0)
+    c->reason = "not used";
+  else if (use->not_parameter == use->slots)
+    c->reason = "statistics or bounds only";
+  else if (matches(o, "freeze", c->name))
+    c->reason = "frozen (--freeze)";
+  else if (ntk_options_given(o, "only") && !matches(o, "only", c->name))
+    c->reason = "frozen (not in --only)";
+  else if (matches(o, "param", c->name) || (ntk_options_given(o, "only"))) {
+    c->is_parameter = true;
+    c->reason = "named by option";
+  } else if (named) {
+    c->is_parameter = json_lists(named, c->name);
+    c->reason = c->is_parameter ? "named by the file" : "not named by the file";
+  } else if (f.nonfinite)
+    c->reason = "holds a value that is not finite (--param would make it one)";
+  else if (f.single && !torch && use->parameter_slot == 0)
+    c->reason = "a single number (--param would make it one)";
+  else {
+    c->is_parameter = true;
+    c->reason = "a float tensor that is used";
+  }
+}
+
+/* Without the file's word: a tensor of equal elements in several places may be several that
+ * the exporter merged. */
+static ntk_status refuse_merged(const ntk_import *import, const ntk_candidate *c, facts f) {
+  if (!c->is_parameter || c->uses < 2 || !f.equal ||
+      matches(import->options, "tied", c->name))
+    return NTK_SUCCESS;
+  return ntk_fail(
+      NTK_ERR_ARGUMENT,
+      "%s: tensor '%s' is used in %d places and all its elements are equal: possibly "
+      "merged by the exporter; export with scripts/export_torch.py, or say --tied %s",
+      import->path, c->name, c->uses, c->name);
+}
+
+static ntk_status warn_of_buffers(ntk_context *context, const ntk_import *import,
+                                  const usage *uses) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text list = {0};
+  for (int i = 0; i < import->candidate_count; i++) {
+    const ntk_candidate *c = &import->candidates[i];
+    int axes = 0;
+    for (size_t k = 0; k < c->tensor->n_dims; k++)
+      axes += c->tensor->dims[k] > 1;
+    if (c->is_parameter && axes > 1 && uses[i].elementwise == uses[i].slots)
+      NTK_TRY(ntk_text_add(&list, "%s%s", list.length ? ", " : "", c->name));
+  }
+  if (list.length)
+    ntk_say(context, NTK_REPORT_WARNING,
+            "%s: added to or multiplied with data, as buffers are: %s; --freeze them if "
+            "they are "
+            "no parameters",
+            import->path, list.data);
+done:
+  ntk_text_clear(&list);
+  return status;
+}
+
+ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
+  ntk_status status = NTK_SUCCESS;
+  const char *named = metadata(import);
+  usage *uses = NULL;
+  int parameters = 0;
+  NTK_TRY(list_candidates(import));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, import->candidate_count, sizeof *uses, &uses));
+  NTK_TRY(count_uses(import, uses));
+  for (int i = 0; i < import->candidate_count; i++) {
+    facts f = {0};
+    if (uses[i].slots > 0 && !named)
+      NTK_TRY(find_facts(import, &import->candidates[i], &f));
+    decide(import, named, &uses[i], f, &import->candidates[i]);
+    if (!named)
+      NTK_TRY(refuse_merged(import, &import->candidates[i], f));
+    parameters += import->candidates[i].is_parameter;
+  }
+  NTK_REQUIRE(
+      parameters > 0, NTK_ERR_NO_PARAMETERS,
+      "%s: no tensor is a parameter; see scantk info, --param, --only, --freeze and "
+      "--parameters-from-constants",
+      import->path);
+  if (!named)
+    NTK_TRY(warn_of_buffers(context, import, uses));
+done:
+  ntk_free(&uses);
+  return status;
+}
