@@ -21,6 +21,8 @@ typedef struct ntk_candidate {
 
 typedef struct ntk_import {
   const char *path, *folder; /* folder NULL: from memory */
+  const char *bytes;         /* [size] of the file */
+  int64_t size;
   const Onnx__ModelProto *proto;
   const Onnx__GraphProto *graph;
   const ntk_options *options;
@@ -34,6 +36,10 @@ typedef struct ntk_import {
 NTK_CHECKED ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import);
 /* NULL: no float tensor of this name. */
 const ntk_candidate *ntk_candidate_named(const ntk_import *import, const char *name);
+
+/* torch.c: refuses a file without the metadata `scantk.parameters` in which PyTorch's
+ * exporter folded, merged or dropped parameters. After ntk_candidates_find counted uses. */
+NTK_CHECKED ntk_status ntk_torch_check(const ntk_import *import);
 
 /* build.c: the graph with the batch axis bound to `batch`; probe: of shapes only (elements
  * of parameters are left out). */

@@ -152,7 +152,8 @@ static ntk_status read_bytes(ntk_model *model, const ntk_options *options,
                              const char *folder, const void *bytes, int64_t size) {
   ntk_status status = NTK_SUCCESS;
   const char *path = *model->path ? model->path : "model";
-  ntk_import import = {.path = path, .folder = folder, .options = options};
+  ntk_import import = {
+      .path = path, .folder = folder, .bytes = bytes, .size = size, .options = options};
   Onnx__ModelProto *proto = NULL;
   const char *axis = ntk_options_string(options, "batch-axis");
   NTK_TRY(ntk_strdup(axis ? axis : "0", &model->batch_axis));

@@ -273,8 +273,10 @@ ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
       "%s: no tensor is a parameter; see scantk info, --param, --only, --freeze and "
       "--parameters-from-constants",
       import->path);
-  if (!named)
+  if (!named) {
+    NTK_TRY(ntk_torch_check(import));
     NTK_TRY(warn_of_buffers(context, import, uses));
+  }
 done:
   ntk_free(&uses);
   return status;
