@@ -153,23 +153,52 @@ done:
   return status;
 }
 
-/* Several uses concatenate along t only where (g,k,c) means the same element in all. */
+static bool moves_elements(const ntk_net *net, const ntk_found_use *found) {
+  for (int i = 0; i < found->chain_length; i++) {
+    const unsigned flags = net->graph->nodes[found->chain[i]].op->flags;
+    if ((flags & NTK_OP_MOVE) && !(flags & NTK_OP_ALIAS))
+      return true;
+  }
+  return false;
+}
+
+/* Does the map name every element once? (a Gather may repeat some, a Pad may drop some) */
+static bool is_permutation(const double *map, int64_t size, double *seen) {
+  for (int64_t i = 0; i < size; i++)
+    seen[i] = 0;
+  for (int64_t i = 0; i < size; i++) {
+    const double at = map[i];
+    if (!(at >= 0 && at < (double)size) || seen[(int64_t)at] != 0)
+      return false;
+    seen[(int64_t)at] = 1;
+  }
+  return true;
+}
+
+static bool same_sizes(const ntk_use *a, const ntk_use *b) {
+  return a->G == b->G && a->K == b->K && a->C == b->C &&
+         (a->x_operand < 0) == (b->x_operand < 0);
+}
+
+/* A chain of moves must keep every element; several uses concatenate along t only where
+ * (g,k,c) means the same element in all. */
 static ntk_status compare_roles(const ntk_net *net, ntk_source_uses *uses) {
   ntk_status status = NTK_SUCCESS;
   const int64_t size = ntk_graph_size(net->graph, uses->source);
   double *first = NULL, *other = NULL;
-  if (uses->count < 2 || uses->dense)
+  bool moved = false;
+  for (int i = 0; i < uses->count; i++)
+    moved = moved || moves_elements(net, &uses->uses[i]);
+  if (uses->dense || (uses->count < 2 && !moved))
     goto done;
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *first, &first));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *other, &other));
   NTK_TRY(role_map(net, uses->source, &uses->uses[0], first));
+  uses->dense = !is_permutation(first, size, other);
   for (int i = 1; i < uses->count && !uses->dense; i++) {
-    const ntk_use *a = &uses->uses[0].use, *b = &uses->uses[i].use;
-    if (a->G != b->G || a->K != b->K || a->C != b->C ||
-        (a->x_operand < 0) != (b->x_operand < 0)) {
-      uses->dense = true;
+    uses->dense = !same_sizes(&uses->uses[0].use, &uses->uses[i].use);
+    if (uses->dense)
       break;
-    }
     NTK_TRY(role_map(net, uses->source, &uses->uses[i], other));
     uses->dense = memcmp(first, other, (size_t)size * sizeof *first) != 0;
   }

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/light.h"
+#include "base/memory.h"
+#include <string.h>
+
+const ntk_value *ntk_operand(const ntk_graph *graph, const ntk_node *node, int i) {
+  return i < node->input_count && node->inputs[i] >= 0 ? &graph->values[node->inputs[i]]
+                                                       : NULL;
+}
+
+ntk_status ntk_require_operands(const ntk_graph *graph, const ntk_node *node,
+                                int required) {
+  for (int i = 0; i < required; i++)
+    if (!ntk_operand(graph, node, i))
+      return ntk_fail(NTK_ERR_UNSUPPORTED, "operand %d is left out, but needed", i);
+  return NTK_SUCCESS;
+}
+
+ntk_status ntk_constant_ints(const ntk_graph *graph, const ntk_node *node, int i,
+                             const char *what, int64_t **list, int64_t *count) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_value *value = ntk_operand(graph, node, i);
+  NTK_REQUIRE(value && value->constant, NTK_ERR_UNSUPPORTED,
+              "%s is not known before the network runs", what);
+  const int64_t n = ntk_shape_size(&value->constant->shape);
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, n, sizeof **list, list));
+  for (int64_t k = 0; k < n; k++)
+    (*list)[k] = ntk_tensor_int(value->constant, k);
+  *count = n;
+done:
+  return status;
+}
+
+ntk_status ntk_ints_of(const ntk_graph *graph, const ntk_node *node, const char *name,
+                       int i, int64_t **list, int64_t *count) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_attribute *attribute = ntk_node_attribute(node, name);
+  *list = NULL;
+  *count = -1;
+  if (attribute) {
+    NTK_REQUIRE(attribute->kind == NTK_ATTRIBUTE_INTS, NTK_ERR_UNSUPPORTED,
+                "attribute '%s' is not a list of integers", name);
+    NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, attribute->count, sizeof **list, list));
+    for (int64_t k = 0; k < attribute->count; k++)
+      (*list)[k] = attribute->ints[k];
+    *count = attribute->count;
+  } else if (ntk_operand(graph, node, i)) {
+    NTK_TRY(ntk_constant_ints(graph, node, i, name, list, count));
+  }
+done:
+  return status;
+}
+
+ntk_status ntk_normalize_axis(int64_t axis, int ndim, int *out) {
+  if (axis < -ndim || axis >= ndim)
+    return ntk_fail(NTK_ERR_SHAPE, "axis %lld of %d axes", (long long)axis, ndim);
+  *out = (int)(axis < 0 ? axis + ndim : axis);
+  return NTK_SUCCESS;
+}
+
+void ntk_set_output(ntk_graph *graph, const ntk_node *node, ntk_dtype dtype,
+                    const ntk_shape *shape) {
+  ntk_value *y = &graph->values[node->outputs[0]];
+  y->dtype = dtype;
+  y->shape = *shape;
+}
+
+ntk_status ntk_new_detail(ntk_node *node, size_t bytes, void *detail) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_free(&node->detail);
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, bytes, &node->detail));
+  memcpy(detail, &node->detail, sizeof node->detail);
+done:
+  return status;
+}
+
+/* ---- views ----------------------------------------------------------------------------
+ */
+
+ntk_status ntk_view_create(const ntk_shape *shape, ntk_view *view) {
+  ntk_status status = NTK_SUCCESS;
+  *view = (ntk_view){.shape = *shape};
+  for (int d = 0; d < shape->ndim; d++)
+    NTK_TRY(
+        ntk_calloc(NTK_MEMORY_GENERAL, shape->dim[d], sizeof(int64_t), &view->offset[d]));
+done:
+  if (status != NTK_SUCCESS)
+    ntk_view_clear(view);
+  return status;
+}
+
+void ntk_view_clear(ntk_view *view) {
+  for (int d = 0; d < NTK_MAX_DIMS; d++)
+    ntk_free(&view->offset[d]);
+}
+
+/* Source of output element number j, -1: filled. */
+static int64_t source_of(const ntk_view *view, int64_t j) {
+  int64_t from = 0;
+  for (int d = view->shape.ndim - 1; d >= 0; d--) {
+    const int64_t offset = view->offset[d][j % view->shape.dim[d]];
+    if (offset < 0)
+      return -1;
+    from += offset;
+    j /= view->shape.dim[d];
+  }
+  return from;
+}
+
+/* Does element j, from `from`, go on the run? A run's second element sets its stride. */
+static bool extends(ntk_run *run, int64_t from) {
+  if ((from < 0) != (run->operand < 0))
+    return false;
+  if (from < 0)
+    return true;
+  if (run->length == 1 && from >= run->from)
+    run->stride = from - run->from;
+  return run->length >= 1 && from == run->from + run->stride * run->length;
+}
+
+static int64_t cut_into_runs(const ntk_view *view, ntk_run *runs) {
+  const int64_t size = ntk_shape_size(&view->shape);
+  ntk_run run = {0};
+  int64_t count = 0;
+  for (int64_t j = 0; j < size; j++) {
+    const int64_t from = source_of(view, j);
+    if (run.length > 0 && extends(&run, from)) {
+      run.length++;
+      continue;
+    }
+    if (run.length > 0 && runs)
+      runs[count - 1] = run;
+    run = (ntk_run){.operand = from < 0 ? -1 : 0, .at = j, .from = from, .length = 1};
+    count++;
+  }
+  if (run.length > 0 && runs)
+    runs[count - 1] = run;
+  return count;
+}
+
+ntk_status ntk_view_to_moves(ntk_node *node, const ntk_view *view, int64_t from_size) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_moves *moves;
+  const int64_t count = cut_into_runs(view, NULL);
+  NTK_TRY(ntk_new_detail(node, sizeof *moves + (size_t)count * sizeof(ntk_run), &moves));
+  moves->scale = 1;
+  moves->from_size = from_size;
+  moves->to_size = ntk_shape_size(&view->shape);
+  moves->count = cut_into_runs(view, moves->runs);
+done:
+  return status;
+}
+
+/* ---- broadcasting ---------------------------------------------------------------------
+ */
+
+/* Merges axis d into d + 1 where all operands allow. */
+static bool can_merge(const ntk_broadcast *b, int operands, int d) {
+  for (int i = 0; i < operands; i++)
+    if (b->stride[i][d] != b->stride[i][d + 1] * b->extent[d + 1])
+      return false;
+  return true;
+}
+
+static void remove_axis(ntk_broadcast *b, int d) {
+  for (int k = d; k + 1 < b->ndim; k++) {
+    b->extent[k] = b->extent[k + 1];
+    for (int i = 0; i < NTK_BROADCAST; i++)
+      b->stride[i][k] = b->stride[i][k + 1];
+  }
+  b->ndim--;
+}
+
+static void simplify(ntk_broadcast *b, int operands) {
+  for (int d = b->ndim - 1; d >= 0; d--)
+    if (b->extent[d] == 1 && b->ndim > 1)
+      remove_axis(b, d);
+  for (int d = b->ndim - 2; d >= 0; d--)
+    if (can_merge(b, operands, d)) {
+      b->extent[d + 1] *= b->extent[d];
+      remove_axis(b, d);
+    }
+}
+
+ntk_status ntk_broadcast_infer(ntk_graph *graph, ntk_node *node, int operands, int function,
+                               ntk_dtype dtype) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_broadcast *b;
+  ntk_shape out = {0};
+  NTK_TRY(ntk_require_operands(graph, node, operands));
+  NTK_TRY(ntk_new_detail(node, sizeof *b, &b));
+  for (int i = 0; i < operands; i++)
+    NTK_TRY(ntk_shape_broadcast(&out, &ntk_operand(graph, node, i)->shape, &out));
+  b->function = function;
+  b->size = ntk_shape_size(&out);
+  b->ndim = out.ndim > 0 ? out.ndim : 1;
+  b->extent[0] = 1;
+  for (int d = 0; d < out.ndim; d++)
+    b->extent[d] = out.dim[d];
+  for (int i = 0; i < operands; i++) {
+    const ntk_shape *x = &ntk_operand(graph, node, i)->shape;
+    int64_t stride[NTK_MAX_DIMS];
+    ntk_shape_strides(x, stride);
+    b->operand_size[i] = ntk_shape_size(x);
+    for (int d = 0; d < x->ndim; d++)
+      b->stride[i][d + out.ndim - x->ndim] = x->dim[d] == 1 ? 0 : stride[d];
+  }
+  simplify(b, operands);
+  ntk_set_output(graph, node, dtype, &out);
+done:
+  return status;
+}

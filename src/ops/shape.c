@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "base/status.h"
+#include "ops/light.h"
+#include <math.h>
+
+/* Operators whose result is known at import: infer leaves it in the value. */
+
+static ntk_status set_constant(ntk_graph *graph, const ntk_node *node, ntk_dtype dtype,
+                               const ntk_shape *shape, const double *elements) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_value *y = &graph->values[node->outputs[0]];
+  ntk_tensor_destroy(&y->constant);
+  NTK_TRY(ntk_tensor_create(dtype, shape, &y->constant));
+  if (elements)
+    ntk_convert(NTK_F64, elements, dtype, y->constant->data, ntk_shape_size(shape));
+  ntk_set_output(graph, node, dtype, shape);
+done:
+  return status;
+}
+
+static ntk_status infer_shape(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  double sizes[NTK_MAX_DIMS];
+  NTK_TRY(ntk_require_operands(graph, node, 1));
+  const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
+  int64_t start = ntk_node_int(node, "start", 0), end = ntk_node_int(node, "end", x->ndim);
+  if (start < 0)
+    start += x->ndim;
+  if (end < 0)
+    end += x->ndim;
+  if (start < 0)
+    start = 0;
+  if (end > x->ndim)
+    end = x->ndim;
+  const ntk_shape y = {.ndim = 1, .dim = {end > start ? end - start : 0}};
+  for (int64_t d = start; d < end; d++)
+    sizes[d - start] = (double)x->dim[d];
+  NTK_TRY(set_constant(graph, node, NTK_I64, &y, sizes));
+done:
+  return status;
+}
+
+static ntk_status infer_constant(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_shape scalar = {0};
+  double *list = NULL;
+  NTK_REQUIRE(node->attribute_count == 1, NTK_ERR_UNSUPPORTED,
+              "a constant without a value");
+  const ntk_attribute *a = &node->attributes[0];
+  const ntk_shape row = {.ndim = 1, .dim = {a->count}};
+  switch (a->kind) {
+  case NTK_ATTRIBUTE_TENSOR:
+    NTK_TRY(set_constant(graph, node, a->tensor->dtype, &a->tensor->shape, NULL));
+    ntk_convert(a->tensor->dtype, a->tensor->data, a->tensor->dtype,
+                graph->values[node->outputs[0]].constant->data,
+                ntk_shape_size(&a->tensor->shape));
+    break;
+  case NTK_ATTRIBUTE_FLOAT:
+    NTK_TRY(set_constant(graph, node, NTK_F32, &scalar, &a->f));
+    break;
+  case NTK_ATTRIBUTE_INT:
+    NTK_TRY(set_constant(graph, node, NTK_I64, &scalar, &(double){(double)a->i}));
+    break;
+  case NTK_ATTRIBUTE_FLOATS:
+    NTK_TRY(set_constant(graph, node, NTK_F32, &row, a->floats));
+    break;
+  case NTK_ATTRIBUTE_INTS:
+    NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, a->count, sizeof *list, &list));
+    for (int64_t i = 0; i < a->count; i++)
+      list[i] = (double)a->ints[i];
+    NTK_TRY(set_constant(graph, node, NTK_I64, &row, list));
+    break;
+  default:
+    status = ntk_fail(NTK_ERR_UNSUPPORTED,
+                      "a constant of this kind ('%s') is not supported", a->name);
+  }
+done:
+  ntk_free(&list);
+  return status;
+}
+
+static ntk_status infer_constantofshape(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t *sizes = NULL, count;
+  double *fill = NULL;
+  ntk_shape y = {0};
+  const ntk_attribute *value = ntk_node_attribute(node, "value");
+  NTK_TRY(ntk_constant_ints(graph, node, 0, "the shape", &sizes, &count));
+  NTK_REQUIRE(count <= NTK_MAX_DIMS, NTK_ERR_UNSUPPORTED, "more than %d axes",
+              NTK_MAX_DIMS);
+  for (int64_t d = 0; d < count; d++) {
+    NTK_REQUIRE(sizes[d] >= 0, NTK_ERR_SHAPE, "a negative size");
+    y.dim[y.ndim++] = sizes[d];
+  }
+  const int64_t n = ntk_shape_size(&y);
+  const bool given = value && value->tensor && ntk_shape_size(&value->tensor->shape) == 1;
+  const double number = given ? ntk_tensor_real(value->tensor, 0) : 0;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, n, sizeof *fill, &fill));
+  for (int64_t i = 0; i < n; i++)
+    fill[i] = number;
+  NTK_TRY(set_constant(graph, node, given ? value->tensor->dtype : NTK_F32, &y, fill));
+done:
+  ntk_free(&sizes);
+  ntk_free(&fill);
+  return status;
+}
+
+static ntk_status infer_range(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  double bound[3], *list = NULL;
+  NTK_TRY(ntk_require_operands(graph, node, 3));
+  for (int i = 0; i < 3; i++) {
+    const ntk_value *v = ntk_operand(graph, node, i);
+    NTK_REQUIRE(v->constant && ntk_shape_size(&v->shape) == 1, NTK_ERR_UNSUPPORTED,
+                "bounds are not known before the network runs");
+    bound[i] = ntk_tensor_real(v->constant, 0);
+  }
+  const double count = ceil((bound[1] - bound[0]) / bound[2]);
+  NTK_REQUIRE(bound[2] != 0 && count < 1e9, NTK_ERR_SHAPE, "a range without end");
+  const ntk_shape y = {.ndim = 1, .dim = {count > 0 ? (int64_t)count : 0}};
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, y.dim[0], sizeof *list, &list));
+  for (int64_t i = 0; i < y.dim[0]; i++)
+    list[i] = bound[0] + (double)i * bound[2];
+  NTK_TRY(set_constant(graph, node, ntk_operand(graph, node, 0)->dtype, &y, list));
+done:
+  ntk_free(&list);
+  return status;
+}
+
+#define KNOWN_ROW(row, onnx, since, least, most)                                           \
+  const ntk_op ntk_op_##row = {.name = onnx,                                               \
+                               .first = since,                                             \
+                               .last = 22,                                                 \
+                               .min_in = least,                                            \
+                               .max_in = most,                                             \
+                               .max_out = 1,                                               \
+                               .flags = NTK_OP_DISCRETE,                                   \
+                               .infer = infer_##row};
+KNOWN_ROW(shape, "Shape", 1, 1, 1)
+KNOWN_ROW(constant, "Constant", 1, 0, 0)
+KNOWN_ROW(constantofshape, "ConstantOfShape", 9, 1, 1)
+KNOWN_ROW(range, "Range", 11, 3, 3)

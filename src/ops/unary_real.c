@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/light.h"
+#include "tensor/real.h"
+
+/* Loops over one function, the function being a constant in each copy of the loop. */
+enum { BLOCK = 512 };
+
+static inline real value(ntk_unary_function f, real x, real a, real b) {
+  switch (f) {
+  case NTK_UNARY_NEG:
+    return -x;
+  case NTK_UNARY_RELU:
+    return x > 0 ? x : 0;
+  case NTK_UNARY_LEAKYRELU:
+    return x > 0 ? x : a * x;
+  case NTK_UNARY_SIGMOID:
+    return 1 / (1 + NTK_MATH(exp)(-x));
+  case NTK_UNARY_TANH:
+    return NTK_MATH(tanh)(x);
+  case NTK_UNARY_ERF:
+    return NTK_MATH(erf)(x);
+  case NTK_UNARY_SOFTPLUS:
+    return x > 0 ? x + NTK_MATH(log1p)(NTK_MATH(exp)(-x))
+                 : NTK_MATH(log1p)(NTK_MATH(exp)(x));
+  case NTK_UNARY_ELU:
+    return x > 0 ? x : a * NTK_MATH(expm1)(x);
+  case NTK_UNARY_EXP:
+    return NTK_MATH(exp)(x);
+  case NTK_UNARY_LOG:
+    return NTK_MATH(log)(x);
+  case NTK_UNARY_SQRT:
+    return NTK_MATH(sqrt)(x);
+  case NTK_UNARY_CLIP:
+    return x < a ? a : x > b ? b : x;
+  case NTK_UNARY_ABS:
+    return NTK_MATH(fabs)(x);
+  case NTK_UNARY_FLOOR:
+    return NTK_MATH(floor)(x);
+  case NTK_UNARY_RECIPROCAL:
+    return 1 / x;
+  case NTK_UNARY_TRUTH:
+    return x != 0;
+  default:
+    return x;
+  }
+}
+
+/* Derivative from x and y. */
+static inline real slope(ntk_unary_function f, real x, real y, real a, real b) {
+  switch (f) {
+  case NTK_UNARY_NEG:
+    return -1;
+  case NTK_UNARY_RELU:
+    return x > 0 ? 1 : 0;
+  case NTK_UNARY_LEAKYRELU:
+    return x > 0 ? 1 : a;
+  case NTK_UNARY_SIGMOID:
+    return y * (1 - y);
+  case NTK_UNARY_TANH:
+    return 1 - y * y;
+  case NTK_UNARY_ERF:
+    return (real)1.1283791670955126 * NTK_MATH(exp)(-x * x); /* 2 / sqrt(pi) */
+  case NTK_UNARY_SOFTPLUS:
+    return 1 / (1 + NTK_MATH(exp)(-x));
+  case NTK_UNARY_ELU:
+    return x > 0 ? 1 : y + a;
+  case NTK_UNARY_EXP:
+    return y;
+  case NTK_UNARY_LOG:
+    return 1 / x;
+  case NTK_UNARY_SQRT:
+    return (real)0.5 / y;
+  case NTK_UNARY_CLIP:
+    return x > a && x < b ? 1 : 0;
+  case NTK_UNARY_ABS:
+    return (real)((x > 0) - (x < 0));
+  case NTK_UNARY_RECIPROCAL:
+    return -y * y;
+  case NTK_UNARY_FLOOR:
+  case NTK_UNARY_TRUTH:
+    return 0;
+  default:
+    return 1;
+  }
+}
+
+#define EACH_FUNCTION(X)                                                                   \
+  X(NTK_UNARY_NEG)                                                                         \
+  X(NTK_UNARY_RELU) X(NTK_UNARY_LEAKYRELU) X(NTK_UNARY_SIGMOID) X(NTK_UNARY_TANH)          \
+      X(NTK_UNARY_ERF) X(NTK_UNARY_SOFTPLUS) X(NTK_UNARY_ELU) X(NTK_UNARY_EXP)             \
+          X(NTK_UNARY_LOG) X(NTK_UNARY_SQRT) X(NTK_UNARY_CLIP) X(NTK_UNARY_ABS)            \
+              X(NTK_UNARY_FLOOR) X(NTK_UNARY_RECIPROCAL) X(NTK_UNARY_COPY)                 \
+                  X(NTK_UNARY_TRUTH)
+
+static void values(const ntk_unary *u, int64_t n, const real *x, real *y) {
+  const real a = (real)u->a, b = (real)u->b;
+  switch (u->function) {
+#define VALUES(f)                                                                          \
+  case f:                                                                                  \
+    for (int64_t i = 0; i < n; i++)                                                        \
+      y[i] = value(f, x[i], a, b);                                                         \
+    break;
+    EACH_FUNCTION(VALUES)
+#undef VALUES
+  }
+}
+
+static void slopes(const ntk_unary *u, int64_t n, const real *x, const real *y, real *d) {
+  const real a = (real)u->a, b = (real)u->b;
+  switch (u->function) {
+#define SLOPES(f)                                                                          \
+  case f:                                                                                  \
+    for (int64_t i = 0; i < n; i++)                                                        \
+      d[i] = slope(f, x[i], y[i], a, b);                                                   \
+    break;
+    EACH_FUNCTION(SLOPES)
+#undef SLOPES
+  }
+}
+
+static int64_t piece(const ntk_unary *u, int64_t at) {
+  return u->size - at < BLOCK ? u->size - at : BLOCK;
+}
+
+static void forward(const ntk_node *node, int64_t n, const ntk_array *in,
+                    const ntk_array *out, void *work) {
+  const ntk_unary *u = node->detail;
+  const int64_t pieces = (u->size + BLOCK - 1) / BLOCK;
+  (void)work;
+#pragma omp parallel for schedule(static) if (n * u->size > 1 << 15)
+  for (int64_t p = 0; p < n * pieces; p++) {
+    const int64_t i = p / pieces, at = p % pieces * BLOCK;
+    values(u, piece(u, at), (const real *)in[0].data + i * in[0].outer + at,
+           (real *)out[0].data + i * out[0].outer + at);
+  }
+}
+
+static void vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
+                const ntk_array *in, const ntk_array *out, ntk_array dy, ntk_array dx,
+                bool add, void *work) {
+  const ntk_unary *u = node->detail;
+  const int64_t pieces = (u->size + BLOCK - 1) / BLOCK;
+  const bool constant = u->function == NTK_UNARY_NEG || u->function == NTK_UNARY_COPY;
+  (void)work;
+  (void)operand;
+#pragma omp parallel for schedule(static) if (n * o * u->size > 1 << 15)
+  for (int64_t p = 0; p < n * pieces; p++) {
+    const int64_t i = p / pieces, at = p % pieces * BLOCK, length = piece(u, at);
+    real d[BLOCK];
+    if (constant) /* needs no values */
+      for (int64_t k = 0; k < length; k++)
+        d[k] = u->function == NTK_UNARY_NEG ? -1 : 1;
+    else
+      slopes(u, length, (const real *)in[0].data + i * in[0].outer + at,
+             (const real *)out[0].data + i * out[0].outer + at, d);
+    for (int64_t j = 0; j < o; j++) {
+      const real *from = (const real *)dy.data + i * dy.outer + j * dy.inner + at;
+      real *to = (real *)dx.data + i * dx.outer + j * dx.inner + at;
+      if (add)
+        for (int64_t k = 0; k < length; k++)
+          to[k] += d[k] * from[k];
+      else
+        for (int64_t k = 0; k < length; k++)
+          to[k] = d[k] * from[k];
+    }
+  }
+}
+
+static void jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_array *in,
+                const ntk_array *out, const ntk_array *dx, ntk_array dy, void *work) {
+  /* the Jacobian is diagonal: a vjp with directions in the place of outputs */
+  const ntk_array from = {dx[0].data, dx[0].inner, dx[0].outer};
+  const ntk_array to = {dy.data, dy.inner, dy.outer};
+  vjp(node, 0, n, d, in, out, from, to, false, work);
+}
+
+const ntk_kernels NTK_REAL(ntk_unary_kernels) = {
+    .forward = forward, .vjp = vjp, .jvp = jvp};
