@@ -102,16 +102,15 @@ def check(name, way, path, expected, must_accept):
 
 def check_model(name, folder):
     passed = True
+    model, shape = MODELS[name]()
+    expected = sum(p.numel() for p in model.parameters())
     for way, arguments in PLAIN.items() if name not in ONLY_OURS else ():
-        model, shape = MODELS[name]()
-        expected = sum(p.numel() for p in model.parameters())
         path = os.path.join(folder, f"{name}-{way}.onnx")
         export_plain(model, shape, path, **arguments)
         passed &= check(name, way, path, expected, False)
         if way == "preserve":
             merge_silently(model, path)
             passed &= check(name, "merged", path, expected, False)
-    model, shape = MODELS[name]()
     path = os.path.join(folder, name + ".onnx")
     save(export_model(model, [torch.randn(2, *shape)]), path)
     return check(name, "export_torch", path, expected, name not in UNSUPPORTED) and passed
