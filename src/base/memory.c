@@ -61,7 +61,7 @@ ntk_status ntk_calloc(ntk_memory_purpose purpose, int64_t n, size_t size, void *
 }
 
 ntk_status ntk_realloc(ntk_memory_purpose purpose, int64_t n, size_t size, void *inout) {
-  void *old, *block;
+  void *old, *block = NULL;
   memcpy(&old, inout, sizeof old);
   const ntk_status status = ntk_malloc(purpose, n, size, &block);
   if (status != NTK_SUCCESS)
@@ -77,7 +77,7 @@ ntk_status ntk_realloc(ntk_memory_purpose purpose, int64_t n, size_t size, void 
 
 ntk_status ntk_strdup(const char *text, char **out) {
   const size_t bytes = strlen(text) + 1;
-  char *copy;
+  char *copy = NULL;
   const ntk_status status = ntk_malloc(NTK_MEMORY_GENERAL, (int64_t)bytes, 1, &copy);
   if (status != NTK_SUCCESS)
     return status;

@@ -430,10 +430,10 @@ static const char *value_word(const ntk_option *o) {
 int ntk_options_help(const ntk_option *table, char *buffer, int size) {
   int length = 0;
   for (const ntk_option *o = table; o && o->name; o++) {
-    char left[128];
+    char left[128], none[1];
     const int room = size > length ? size - length : 0;
     (void)snprintf(left, sizeof left, "--%s %s", o->name, value_word(o));
-    length += snprintf(room ? buffer + length : NULL, (size_t)room, "  %-46s %s%s%s%s\n",
+    length += snprintf(room ? buffer + length : none, (size_t)room, "  %-46s %s%s%s%s\n",
                        left, o->help, o->default_text ? " (default " : "",
                        o->default_text ? o->default_text : "", o->default_text ? ")" : "");
   }

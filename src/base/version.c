@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "commit.h" /* made by the build: SCANTK_COMMIT, "" outside a repository */
 #include <scantk/version.h>
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
-#ifndef SCANTK_COMMIT /* "" outside a repository */
-#define SCANTK_COMMIT ""
-#endif
 
 const char *ntk_version(void) {
   static const char plain[] = TEXT(SCANTK_VERSION_MAJOR) "." TEXT(

@@ -33,7 +33,7 @@ done:
 
 ntk_status ntk_vote_finish(ntk_vote *vote, int flag, int *decided) {
   ntk_status status = NTK_SUCCESS;
-  int before;
+  int before = 0;
   NTK_TRY(ntk_vote_next(vote, flag, &before));
   NTK_TRY_MPI(MPI_Wait(&vote->request, MPI_STATUS_IGNORE));
   *decided = vote->all > before ? vote->all : before;

@@ -220,7 +220,7 @@ ntk_status ntk_onnx_tensor(const Onnx__TensorProto *proto, const char *folder,
   ntk_status status = NTK_SUCCESS;
   ntk_tensor *tensor = NULL;
   ntk_shape shape = {0};
-  ntk_dtype dtype;
+  ntk_dtype dtype = NTK_F32;
   char *external = NULL;
   NTK_TRY(ntk_onnx_dtype(proto->data_type, tensor_name(proto), &dtype));
   NTK_TRY(ntk_onnx_shape(proto, &shape));

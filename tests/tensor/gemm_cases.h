@@ -9,7 +9,7 @@ static real *NAME(numbers)(int64_t count, int seed) {
   real *x = malloc((size_t)count * sizeof *x);
   assert_non_null(x);
   for (int64_t i = 0; i < count; i++)
-    x[i] = (real)(((i + seed) * 7919 % 2003) / 1001.0 - 1);
+    x[i] = (real)((double)((i + seed) * 7919 % 2003) / 1001.0 - 1);
   return x;
 }
 
