@@ -89,16 +89,21 @@ int64_t ntk_window_samples(int64_t rows_per_sample, int64_t n) {
   return least(fit < 1 ? 1 : fit, n);
 }
 
+/* The last part of the outputs may be smaller than o, and its windows then hold more
+ * samples: a window's rows stay below NTK_E_ROWS in all, or it is one sample. */
 int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t n, int64_t o) {
   const bool has_x = !group->unit_x && order != NTK_ORDER_OUTSIDE_IN;
   const int64_t T = has_x ? group->T : 1;
-  const int64_t u = form == NTK_FORM_FULL ? o : 1;
-  if (order == NTK_ORDER_LEFT_TO_RIGHT)
+  const int64_t sample = form == NTK_FORM_FULL ? o * T : T;
+  const int64_t rows = sample > NTK_E_ROWS ? sample : least(NTK_E_ROWS, n * sample);
+  const int64_t a = ntk_window_samples(T, n) * T; /* rows of A */
+  switch (order) {
+  case NTK_ORDER_LEFT_TO_RIGHT:
     return T * T + o * T * group->C + o * o; /* A, F and R of one pair */
-  if (order == NTK_ORDER_CONSTANT)
-    return T * T;
-  const int64_t rows = ntk_window_samples(u * T, n) * u * T,
-                a = ntk_window_samples(u * T, n) * T;
-  return rows * rows + a * a + (a > rows ? a : rows);
+  case NTK_ORDER_CONSTANT:
+    return a * a;
+  default:
+    return rows * rows + a * a + rows; /* E, A and a row of A, expanded */
+  }
 }
