@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+#include <mpi.h>
+
+/* The engine against kernels made by torch and functorch (tests/golden): every algorithm,
+ * every order, all forms, and tiles of all kinds. */
+
+static ntk_context *context;
+
+static const char *const golden[] = {"fcn",
+                                     "cnn",
+                                     "lenet5",
+                                     "groups",
+                                     "convolutions_1d_3d",
+                                     "resnet_batchnorm",
+                                     "residual_convolutions",
+                                     "used_twice",
+                                     "convolution_used_twice",
+                                     "transposed",
+                                     "ties",
+                                     "attention",
+                                     "ntk",
+                                     "scaled_weight",
+                                     "weight_norm",
+                                     "mixer",
+                                     "sequence",
+                                     "dense",
+                                     "activations"};
+enum { GOLDEN = sizeof golden / sizeof *golden };
+
+/* Networks in which an order was forced somewhere, so that none goes untested. */
+static int forced_in[NTK_ORDERS];
+
+/* Compares one computation with the form of the full kernel; false where no group has the
+ * forced order. */
+static bool check(const subject *s, const setup *u, const double *full, double tolerance) {
+  static const char *const forms[] = {"full", "trace", "diagonal"};
+  double *kernel = kernel_make(s, u);
+  if (!kernel)
+    return false;
+  double *expected = reduce(s, u, full);
+  const double found = difference(kernel_size(s, u), kernel, expected);
+  if (!(found < tolerance))
+    fail_msg("%s: %s, order %d, %s, %s%s, B %d, Q %d, sweep %d: differs by %g", s->name,
+             ntk_algorithm_name(u->algorithm), u->order,
+             u->pseudo ? "pseudo" : forms[u->form], ntk_dtype_name(u->dtype),
+             u->symmetric ? ", symmetric" : "", (int)u->block, (int)u->outputs_block,
+             (int)u->sweep_samples, found);
+  free(kernel);
+  free(expected);
+  return true;
+}
+
+/* One algorithm and order in all forms, as one tile or in blocks. */
+static bool check_forms(const subject *s, setup u, const double *full, double tolerance) {
+  bool any = false;
+  for (u.form = NTK_FORM_FULL; u.form <= NTK_FORM_DIAGONAL; u.form++)
+    any = check(s, &u, full, tolerance) || any;
+  u.form = NTK_FORM_FULL;
+  u.pseudo = true;
+  return check(s, &u, full, tolerance) || any;
+}
+
+/* Blocks that do not divide samples or outputs, sweeps within a block. */
+static const struct tiling {
+  int64_t block, outputs_block, sweep_samples;
+} tilings[] = {{0, 0, 0}, {3, 0, 2}, {1, 2, 0}, {2, 1, 1}, {3, 3, 3}, {0, 2, 3}};
+enum { TILINGS = sizeof tilings / sizeof *tilings };
+
+static bool check_tilings(const subject *s, setup u, const double *full, double tolerance) {
+  bool any = false;
+  for (int i = 0; i < TILINGS; i++) {
+    u.block = tilings[i].block;
+    u.outputs_block = tilings[i].outputs_block;
+    u.sweep_samples = tilings[i].sweep_samples;
+    any = check_forms(s, u, full, tolerance) || any;
+  }
+  return any;
+}
+
+static void check_algorithms(const subject *s, setup u, const double *full,
+                             double tolerance) {
+  u.order = -1;
+  for (int a = 0; a <= NTK_ALGORITHM_STRUCTURED; a++) {
+    u.algorithm = (ntk_algorithm)a;
+    assert_true(check_tilings(s, u, full, tolerance));
+  }
+  for (u.order = 0; u.order < NTK_ORDERS; u.order++)
+    if (check_tilings(s, u, full, tolerance) && u.dtype == NTK_F64 && u.symmetric)
+      forced_in[u.order]++;
+}
+
+static void golden_network(void **state) {
+  int64_t count;
+  const char *name = *state;
+  subject s = subject_golden(context, name);
+  for (int symmetric = 0; symmetric < 2; symmetric++) {
+    double *full = read_reference(name, symmetric ? "kernel" : "kernel2", &count);
+    assert_int_equal(count, s.count[0] * s.O * s.count[1 - symmetric] * s.O);
+    for (int type = NTK_F32; type <= NTK_F64; type++) {
+      const setup u = {.dtype = (ntk_dtype)type, .symmetric = symmetric};
+      check_algorithms(&s, u, full, type == NTK_F64 ? 1e-12 : 1e-5);
+    }
+    free(full);
+  }
+  subject_free(&s);
+}
+
+/* Runs after the golden networks. */
+static void every_order_was_forced(void **state) {
+  (void)state;
+  assert_true(forced_in[NTK_ORDER_OUTSIDE_IN] == GOLDEN);
+  assert_true(forced_in[NTK_ORDER_INSIDE_OUT] >= GOLDEN - 2);
+  assert_true(forced_in[NTK_ORDER_LEFT_TO_RIGHT] >= GOLDEN - 2);
+  assert_true(forced_in[NTK_ORDER_CONSTANT] >= GOLDEN - 6);
+}
+
+/* The outputs of the forward sweeps, as they are handed over. */
+static void outputs_are_handed_over(void **state) {
+  (void)state;
+  for (int i = 0; i < GOLDEN; i++) {
+    int64_t count;
+    subject s = subject_golden(context, golden[i]);
+    double *expected = read_reference(golden[i], "outputs", &count);
+    assert_int_equal(count, s.count[0] * s.O);
+    for (int a = 0; a <= NTK_ALGORITHM_STRUCTURED; a++) {
+      double *outputs = doubles(count);
+      const setup u = {.algorithm = (ntk_algorithm)a,
+                       .dtype = NTK_F64,
+                       .order = -1,
+                       .block = 3,
+                       .outputs_block = 2,
+                       .sweep_samples = 2,
+                       .outputs = outputs};
+      free(kernel_make(&s, &u));
+      assert_true(difference(count, outputs, expected) < 1e-12);
+      free(outputs);
+    }
+    free(expected);
+    subject_free(&s);
+  }
+}
+
+/* Networks that are large enough for several windows, chains and patches. */
+static void generated_networks(void **state) {
+  (void)state;
+  static const struct {
+    const char *family, *options;
+    int64_t n1, n2;
+  } cases[] = {
+      {"fcn", "--input 20 --width 30 --depth 2 --outputs 5 --activation gelu", 90, 100},
+      {"cnn", "--input 2x9x8 --width 6 --depth 2 --outputs 3 --activation tanh", 9, 7},
+      {"fcn", "--input 20 --width 30 --depth 2 --outputs 400 --activation erf", 3, 2},
+      {"lenet5", "--input 1x28x28 --activation tanh --parameterization ntk", 3, 2},
+      {"resnet18", "--input 3x8x8 --width 4 --activation tanh", 2, 3}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    subject s = subject_generated(context, cases[i].family, cases[i].options, cases[i].n1,
+                                  cases[i].n2);
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+      setup u = {.algorithm = NTK_ALGORITHM_JACOBIAN,
+                 .dtype = NTK_F64,
+                 .order = -1,
+                 .symmetric = symmetric};
+      double *full = kernel_make(&s, &u);
+      u.algorithm = NTK_ALGORITHM_STRUCTURED;
+      for (u.order = -1; u.order < NTK_ORDERS; u.order++) {
+        u.block = u.outputs_block = u.sweep_samples = 0;
+        check_forms(&s, u, full, 1e-10);
+        u.block = s.count[0] / 2 + 1;
+        u.outputs_block = s.O * 3 / 5;
+        u.sweep_samples = 2;
+        check_forms(&s, u, full, 1e-10);
+      }
+      free(full);
+    }
+    subject_free(&s);
+  }
+}
+
+int main(int argc, char **argv) {
+  struct CMUnitTest tests[GOLDEN + 3];
+  MPI_Init(&argc, &argv);
+  if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
+    return 1;
+  for (int i = 0; i < GOLDEN; i++)
+    tests[i] = (struct CMUnitTest){.name = golden[i],
+                                   .test_func = golden_network,
+                                   .initial_state = (void *)(uintptr_t)golden[i]};
+  tests[GOLDEN] = (struct CMUnitTest)cmocka_unit_test(every_order_was_forced);
+  tests[GOLDEN + 1] = (struct CMUnitTest)cmocka_unit_test(outputs_are_handed_over);
+  tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
+  const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  ntk_context_destroy(&context);
+  MPI_Finalize();
+  return failed;
+}
