@@ -40,14 +40,16 @@ typedef struct ntk_options ntk_options;
 NTK_API const ntk_option *ntk_option_table(const char *object);
 
 /* Parses argv[0..argc) against the union of `tables` (NULL-terminated list), strictly:
- * `--name value`, `--name=value`; words without dashes are positional, at most
+ * `--name value`, `--name=value` (the only form for a value that looks like an option, -a
+ * or --a); words without dashes are positional, at most
  * `max_positional` of them. Errors: NTK_ERR_ARGUMENT with one line naming the option.
  * `*out` is owned by the caller. */
 NTK_API NTK_CHECKED ntk_status ntk_options_parse(const ntk_option *const tables[], int argc,
                                                  const char *const argv[],
                                                  int max_positional, ntk_options **out);
 
-/* The same from one line of text (words split at blanks, '...' quotes); NULL is empty. */
+/* The same from text: words split at blanks, '...' quotes, '' within quotes is one quote;
+ * NULL is empty. */
 NTK_API NTK_CHECKED ntk_status ntk_options_parse_text(const ntk_option *table,
                                                       const char *text, ntk_options **out);
 NTK_API void ntk_options_destroy(ntk_options **options);
@@ -69,7 +71,7 @@ NTK_API const char *ntk_options_repeated(const ntk_options *options, const char 
 NTK_API const char *ntk_options_positional(const ntk_options *options, int i);
 
 /* The options given that stand in `table`, as text for ntk_options_parse_text; the string
- * belongs to the options object. */
+ * belongs to the options object, until the next such call. NULL: no memory. */
 NTK_API const char *ntk_options_text(ntk_options *options, const ntk_option *table);
 
 /* Help text: one line a row with type, choices and default; belongs to a static buffer per

@@ -19,13 +19,21 @@ done:
   return status;
 }
 
+static ntk_status create_locally(const char *options, ntk_context **out) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_options *parsed = NULL;
+  NTK_TRY(ntk_options_parse_text(ntk_option_table("context"), options, &parsed));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof **out, out));
+  (*out)->comm = MPI_COMM_NULL;
+done:
+  ntk_options_destroy(&parsed);
+  return status;
+}
+
 ntk_status ntk_context_create(MPI_Comm comm, const char *options, ntk_context **out) {
   ntk_status status = NTK_SUCCESS;
   ntk_context *context = NULL;
-  ntk_options *parsed = NULL;
-  NTK_TRY(ntk_options_parse_text(ntk_option_table("context"), options, &parsed));
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof *context, &context));
-  context->comm = MPI_COMM_NULL;
+  NTK_TRY(ntk_agree(comm, create_locally(options, &context)));
   NTK_TRY_MPI(MPI_Comm_dup(comm, &context->comm));
   NTK_TRY_MPI(MPI_Comm_set_errhandler(context->comm, MPI_ERRORS_RETURN));
   NTK_TRY_MPI(MPI_Comm_rank(context->comm, &context->rank));
@@ -34,7 +42,6 @@ ntk_status ntk_context_create(MPI_Comm comm, const char *options, ntk_context **
   *out = context;
   context = NULL;
 done:
-  ntk_options_destroy(&parsed);
   ntk_context_destroy(&context);
   return status;
 }
@@ -65,15 +72,22 @@ void ntk_context_stop(ntk_context *context) { context->stop = 1; }
  */
 
 void ntk_say(const ntk_context *context, ntk_report_kind kind, const char *format, ...) {
-  char text[4096];
+  char line[1024], *longer = NULL;
   if (context->rank != 0 || !context->report)
     return;
-  va_list arguments;
+  va_list arguments, again;
   va_start(arguments, format);
-  (void)vsnprintf(text, sizeof text, format, arguments);
+  va_copy(again, arguments);
+  const int length = vsnprintf(line, sizeof line, format, arguments);
+  /* without memory for a long text its beginning must do */
+  if (length >= (int)sizeof line &&
+      ntk_malloc(NTK_MEMORY_GENERAL, (int64_t)length + 1, 1, &longer) == NTK_SUCCESS)
+    (void)vsnprintf(longer, (size_t)length + 1, format, again);
+  va_end(again);
   va_end(arguments);
-  const ntk_report report = {.kind = kind, .text = text};
+  const ntk_report report = {.kind = kind, .text = longer ? longer : line};
   context->report(&report, context->report_user);
+  ntk_free(&longer);
 }
 
 void ntk_say_progress(const ntk_context *context, double fraction, double seconds_left) {

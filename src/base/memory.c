@@ -130,9 +130,26 @@ static int64_t available_bytes(void) {
   return kib < 0 ? -1 : kib * 1024;
 }
 
-/* The limit of this process's control group (version 2, then 1). */
+/* The least limit of a control group and those above it: batch systems limit the job, not
+ * the step; in a container the group's own folder may not be visible. Shortens `group`. */
+static int64_t least_limit(const char *folder, char *group, const char *name) {
+  char path[1024];
+  int64_t least = -1;
+  for (;;) {
+    (void)snprintf(path, sizeof path, "%s%s/%s", folder, group, name);
+    const int64_t bytes = number_in(path);
+    if (bytes > 0 && (least < 0 || bytes < least))
+      least = bytes;
+    char *slash = strrchr(group, '/');
+    if (!slash)
+      return least;
+    *slash = '\0';
+  }
+}
+
+/* The limit on this process by control groups, of version 2 or 1. */
 static int64_t cgroup_bytes(void) {
-  char line[512], path[640];
+  char line[512];
   int64_t least = -1;
   FILE *file = fopen("/proc/self/cgroup", "r");
   if (!file)
@@ -143,14 +160,11 @@ static int64_t cgroup_bytes(void) {
     if (!group)
       continue;
     group[strcspn(group, "\n")] = '\0';
-    if (strstr(line, ":memory:"))
-      (void)snprintf(path, sizeof path, "/sys/fs/cgroup/memory%s/memory.limit_in_bytes",
-                     group + 1);
-    else if (strncmp(line, "0::", 3) == 0)
-      (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group + 1);
-    else
-      continue;
-    const int64_t bytes = number_in(path);
+    int64_t bytes = -1;
+    if (strncmp(line, "0::", 3) == 0)
+      bytes = least_limit("/sys/fs/cgroup", group + 1, "memory.max");
+    else if (strstr(line, ":memory:"))
+      bytes = least_limit("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes");
     if (bytes > 0 && (least < 0 || bytes < least))
       least = bytes;
   }

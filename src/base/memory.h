@@ -19,7 +19,7 @@ typedef enum ntk_memory_purpose {
 } ntk_memory_purpose;
 
 /* *out = count * size bytes, not initialised (ntk_calloc: zeros); never NULL on success,
- * also for 0 bytes. NTK_ERR_MEMORY: overflow, cap or system. */
+ * also for 0 bytes. NTK_ERR_MEMORY: overflow or system; the cap is the planner's. */
 NTK_CHECKED ntk_status ntk_malloc(ntk_memory_purpose purpose, int64_t count, size_t size,
                                   void *out /* address of a pointer */);
 NTK_CHECKED ntk_status ntk_calloc(ntk_memory_purpose purpose, int64_t count, size_t size,

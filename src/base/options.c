@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 #include "base/status.h"
+#include "base/text.h"
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -27,27 +29,32 @@ struct ntk_options {
 /* ---- checking values ------------------------------------------------------------------
  */
 
+/* strtoll and strtod skip blanks; an option does not. */
+static bool starts_number(const char *text) {
+  return *text && !isspace((unsigned char)*text);
+}
+
 static bool parse_int(const char *text, int64_t *value) {
   char *end;
   errno = 0;
   const long long v = strtoll(text, &end, 10);
   *value = v;
-  return errno == 0 && end != text && *end == '\0';
+  return starts_number(text) && errno == 0 && end != text && *end == '\0';
 }
 
 static bool parse_real(const char *text, double *value) {
   char *end;
   *value = strtod(text, &end);
-  return end != text && *end == '\0' && isfinite(*value);
+  return starts_number(text) && end != text && *end == '\0' && isfinite(*value);
 }
 
 static bool parse_bytes(const char *text, int64_t *value) {
   char *end;
   double v = strtod(text, &end);
-  if (end == text || !isfinite(v) || v < 0)
+  if (!starts_number(text) || end == text || !isfinite(v) || v < 0)
     return false;
   static const char units[] = "KMGTP";
-  const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+  const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
   if (unit) {
     v *= pow(1024, (double)(unit - units + 1));
     end++;
@@ -56,18 +63,25 @@ static bool parse_bytes(const char *text, int64_t *value) {
     if (*end == 'B')
       end++;
   }
+  if (*end != '\0' || v >= 9e18)
+    return false;
   *value = (int64_t)v;
-  return *end == '\0' && v < 9e18;
+  return true;
 }
 
 static bool parse_range(const char *text, int64_t *first, int64_t *last) {
-  long long a, b;
-  char rest;
-  if (sscanf(text, "%lld:%lld%c", &a, &b, &rest) != 2)
+  char left[32];
+  int64_t a, b;
+  const size_t length = strcspn(text, ":");
+  if (length >= sizeof left || text[length] != ':')
+    return false;
+  memcpy(left, text, length);
+  left[length] = '\0';
+  if (!parse_int(left, &a) || !parse_int(text + length + 1, &b) || a < 0 || a >= b)
     return false;
   *first = a;
   *last = b;
-  return a >= 0 && a < b;
+  return true;
 }
 
 static bool is_choice(const char *choices, const char *word) {
@@ -75,7 +89,7 @@ static bool is_choice(const char *choices, const char *word) {
   for (const char *c = choices; c; c = strchr(c, '|')) {
     if (*c == '|')
       c++;
-    if (strncmp(c, word, length) == 0 && (c[length] == '|' || c[length] == '\0'))
+    if (length == strcspn(c, "|") && strncmp(c, word, length) == 0)
       return length > 0;
   }
   return false;
@@ -228,6 +242,9 @@ static ntk_status parse_option(ntk_options *options, int argc, const char *const
   } else if (!value) {
     NTK_REQUIRE(*i + 1 < argc, NTK_ERR_ARGUMENT, "--%s: a value is missing", option->name);
     value = argv[++*i];
+    NTK_REQUIRE(value[0] != '-' || (value[1] != '-' && !isalpha((unsigned char)value[1])),
+                NTK_ERR_ARGUMENT, "--%s: a value is missing before %s", option->name,
+                value);
   }
   NTK_TRY(add_given(options, option, value));
 done:
@@ -267,24 +284,33 @@ done:
   return status;
 }
 
-/* Splits text at blanks in place; quoted words keep theirs. */
-static int split_words(char *text, const char **words) {
-  int count = 0;
-  for (char *c = text; *c;) {
-    while (*c == ' ')
-      *c++ = '\0';
-    if (!*c)
-      break;
-    const bool quoted = *c == '\'';
-    if (quoted)
-      *c++ = '\0';
-    words[count++] = c;
-    while (*c && *c != (quoted ? '\'' : ' '))
+/* Splits text at blanks in place; what is quoted keeps its blanks, and two quotes in it
+ * stand for one. */
+static ntk_status split_words(char *text, const char **words, int *count) {
+  char *to = text;
+  bool quoted = false;
+  *count = 0;
+  for (const char *c = text; *c;) {
+    if (isspace((unsigned char)*c)) {
       c++;
-    if (quoted && *c)
-      *c++ = '\0';
+      continue;
+    }
+    words[(*count)++] = to;
+    for (; *c && (quoted || !isspace((unsigned char)*c)); c++) {
+      if (*c != '\'')
+        *to++ = *c;
+      else if (quoted && c[1] == '\'')
+        *to++ = *c++;
+      else
+        quoted = !quoted;
+    }
+    if (*c)
+      c++; /* the NUL may take its place */
+    *to++ = '\0';
   }
-  return count;
+  if (quoted)
+    return ntk_fail(NTK_ERR_ARGUMENT, "options: a quote (') is not closed");
+  return NTK_SUCCESS;
 }
 
 ntk_status ntk_options_parse_text(const ntk_option *table, const char *text,
@@ -293,9 +319,11 @@ ntk_status ntk_options_parse_text(const ntk_option *table, const char *text,
   const ntk_option *const tables[] = {table, NULL};
   char *copy = NULL;
   const char **words = NULL;
+  int count;
   NTK_TRY(ntk_strdup(text ? text : "", &copy));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)strlen(copy) + 1, sizeof *words, &words));
-  NTK_TRY(ntk_options_parse(tables, split_words(copy, words), words, 0, out));
+  NTK_TRY(split_words(copy, words, &count));
+  NTK_TRY(ntk_options_parse(tables, count, words, 0, out));
 done:
   ntk_free(&words);
   ntk_free(&copy);
@@ -385,23 +413,32 @@ static bool stands_in(const ntk_option *table, const ntk_option *option) {
   return false;
 }
 
+/* --name or --name='value', as split_words reads it. */
+static ntk_status add_option_text(ntk_text *text, const given *g) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_text_add(text, "%s--%s", text->length > 0 ? " " : "", g->option->name));
+  if (!g->value)
+    goto done;
+  NTK_TRY(ntk_text_add(text, "='"));
+  for (const char *c = g->value; *c; c++)
+    NTK_TRY(ntk_text_add(text, "%s%c", *c == '\'' ? "'" : "", *c));
+  NTK_TRY(ntk_text_add(text, "'"));
+done:
+  return status;
+}
+
 const char *ntk_options_text(ntk_options *options, const ntk_option *table) {
-  size_t bytes = 1;
-  for (int i = 0; i < options->given_count; i++)
-    bytes += strlen(options->given[i].option->name) + 8 +
-             (options->given[i].value ? strlen(options->given[i].value) : 0);
-  ntk_free(&options->text);
-  if (ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)bytes, 1, &options->text) != NTK_SUCCESS)
-    return "";
-  char *end = options->text;
-  for (int i = 0; i < options->given_count; i++) {
+  ntk_text text = {0};
+  ntk_status status = ntk_text_add(&text, "%s", "");
+  for (int i = 0; i < options->given_count && status == NTK_SUCCESS; i++) {
     const given *g = &options->given[i];
-    if (!stands_in(table, g->option))
-      continue;
-    end += sprintf(end, "%s--%s", end == options->text ? "" : " ", g->option->name);
-    if (g->value)
-      end += sprintf(end, " '%s'", g->value);
+    if (stands_in(table, g->option))
+      status = add_option_text(&text, g);
   }
+  ntk_free(&options->text);
+  if (status != NTK_SUCCESS)
+    ntk_text_clear(&text);
+  options->text = text.data;
   return options->text;
 }
 
@@ -429,11 +466,13 @@ static const char *value_word(const ntk_option *o) {
 
 int ntk_options_help(const ntk_option *table, char *buffer, int size) {
   int length = 0;
+  if (size > 0)
+    buffer[0] = '\0';
   for (const ntk_option *o = table; o && o->name; o++) {
-    char left[128], none[1];
-    const int room = size > length ? size - length : 0;
+    char left[128];
     (void)snprintf(left, sizeof left, "--%s %s", o->name, value_word(o));
-    length += snprintf(room ? buffer + length : none, (size_t)room, "  %-46s %s%s%s%s\n",
+    length += snprintf(buffer + (length < size ? length : size),
+                       (size_t)(length < size ? size - length : 0), "  %-46s %s%s%s%s\n",
                        left, o->help, o->default_text ? " (default " : "",
                        o->default_text ? o->default_text : "", o->default_text ? ")" : "");
   }

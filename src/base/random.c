@@ -9,8 +9,8 @@ static philox4x64_ctr_t draw(uint64_t seed, uint64_t stream, uint64_t index) {
   return philox4x64(counter, key);
 }
 
-/* (0, 1): the middle of one of 2^53 equal pieces. */
-static double unit(uint64_t bits) { return ((double)(bits >> 11) + 0.5) * 0x1p-53; }
+/* (0, 1): the middle of one of 2^52 equal pieces; of 2^53 the last would round to 1. */
+static double unit(uint64_t bits) { return ((double)(bits >> 12) + 0.5) * 0x1p-52; }
 
 uint64_t ntk_random_bits(uint64_t seed, uint64_t stream, uint64_t index) {
   return draw(seed, stream, index).v[0];
