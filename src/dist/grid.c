@@ -6,26 +6,32 @@ bool ntk_pair_is_computed(int64_t I, int64_t J, int64_t n) {
   return 2 * d < n || (2 * d == n && I < J);
 }
 
-/* Pairs of one rank of the grid. */
-static int64_t pairs_of(int row, int column, int rows, int columns, int64_t n1, int64_t n2,
-                        bool symmetric) {
+/* How many of the blocks 0 .. n belong to `mine` of `count`. */
+static int64_t dealt(int64_t n, int64_t mine, int64_t count) {
+  return n > mine ? (n - mine + count - 1) / count : 0;
+}
+
+/* Pairs of one rank of the grid, x2 = x1: for each I the J of I - half .. I, cyclically. */
+static int64_t symmetric_pairs(int row, int column, int rows, int columns, int64_t n) {
+  const int64_t half = (n - 1) / 2;
   int64_t pairs = 0;
-  if (!symmetric) {
-    const int64_t mine1 = row < n1 ? (n1 - row + rows - 1) / rows : 0;
-    const int64_t mine2 = column < n2 ? (n2 - column + columns - 1) / columns : 0;
-    return mine1 * mine2;
+  for (int64_t I = row; I < n; I += rows) {
+    const int64_t first = I > half ? I - half : 0, wrapped = I < half ? half - I : 0;
+    pairs += dealt(I + 1, column, columns) - dealt(first, column, columns);
+    pairs += dealt(n, column, columns) - dealt(n - wrapped, column, columns);
+    if (n % 2 == 0 && I < n / 2)
+      pairs += (I + n / 2) % columns == column;
   }
-  for (int64_t I = row; I < n1; I += rows)
-    for (int64_t J = column; J < n2; J += columns)
-      pairs += ntk_pair_is_computed(I, J, n1);
   return pairs;
 }
 
 int64_t ntk_grid_max_pairs(int rows, int columns, int64_t n1, int64_t n2, bool symmetric) {
   int64_t most = 0;
+  if (!symmetric)
+    return dealt(n1, 0, rows) * dealt(n2, 0, columns);
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < columns; c++) {
-      const int64_t pairs = pairs_of(r, c, rows, columns, n1, n2, symmetric);
+      const int64_t pairs = symmetric_pairs(r, c, rows, columns, n1);
       if (pairs > most)
         most = pairs;
     }
@@ -34,16 +40,19 @@ int64_t ntk_grid_max_pairs(int rows, int columns, int64_t n1, int64_t n2, bool s
 
 void ntk_grid_choose(int size, int64_t n1, int64_t n2, bool symmetric, int *rows,
                      int *columns) {
-  int64_t least = -1;
-  for (int r = 1; r <= size; r++) {
-    const int c = size / r;
-    const int64_t most = ntk_grid_max_pairs(r, c, n1, n2, symmetric);
-    if (least < 0 || most < least || (most == least && r + c < *rows + *columns)) {
-      least = most;
-      *rows = r;
-      *columns = c;
+  const int64_t total = symmetric ? n1 * (n1 + 1) / 2 : n1 * n2;
+  int64_t least = total;
+  *rows = *columns = 1;
+  for (int r = 1; r <= size && r <= n1; r++)
+    /* fewer columns only while a perfect balance would still do */
+    for (int c = n2 < size / r ? (int)n2 : size / r; c > 0 && total <= least * r * c; c--) {
+      const int64_t most = ntk_grid_max_pairs(r, c, n1, n2, symmetric);
+      if (most < least || (most == least && r + c < *rows + *columns)) {
+        least = most;
+        *rows = r;
+        *columns = c;
+      }
     }
-  }
 }
 
 ntk_status ntk_grid_create(MPI_Comm comm, int rows, int columns, ntk_grid *out) {
