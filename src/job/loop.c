@@ -12,13 +12,14 @@ typedef struct job {
   const ntk_worker *worker;
   const ntk_sink *sink;
   ntk_grid grid;
-  int64_t n1, n2, parts;   /* sample blocks of the sides, parts of each */
-  int64_t panel, panel_at; /* row blocks held at a time; first of those in hand */
-  int64_t row_bytes, column_bytes;
-  char *rows;   /* [panel][row_bytes] */
-  char *column; /* [column_bytes] */
+  int64_t n1, n2, parts;           /* sample blocks of the sides, parts of each */
+  int64_t panel, panel_at;         /* row blocks held at a time; first of those in hand */
+  int64_t row_bytes, column_bytes; /* of a slot: factors and a flag */
+  char *rows;                      /* [panel][row_bytes] */
+  char *column;                    /* [column_bytes] */
   ntk_tile_buffers tiles;
-  ntk_status status;   /* of this rank; once it fails, it only keeps in step */
+  ntk_status status;   /* of this rank */
+  bool halted;         /* this rank failed or heard of it: it only keeps in step */
   int64_t done, total; /* pairs of row blocks of this rank */
   double start;
 } job;
@@ -32,16 +33,15 @@ static int64_t owned(int64_t n, int mine, int count, int64_t parts) {
   return mine < 0 || mine >= n ? 0 : (n - mine + count - 1) / count * parts;
 }
 
-static bool is_pair(const job *j, int64_t I, int64_t J) {
-  return !j->shape->symmetric || ntk_pair_is_computed(I, J, j->n1);
-}
-
-/* Sums over outputs take only equal parts; of a block with itself one half suffices. */
-static bool is_contracted(const ntk_job_shape *shape, int64_t I, int64_t q, int64_t J,
-                          int64_t p) {
-  if (shape->reduction == NTK_REDUCE_TRACE || shape->reduction == NTK_REDUCE_DIAGONAL)
+/* Are (I, q) and (J, p) contracted? Of two symmetric sample blocks one half suffices; sums
+ * over outputs take only equal parts; of a sample block with itself one half suffices. */
+static bool is_contracted(const job *j, int64_t I, int64_t q, int64_t J, int64_t p) {
+  const ntk_job_shape *s = j->shape;
+  if (s->symmetric && !ntk_pair_is_computed(I, J, j->n1))
+    return false;
+  if (s->reduction == NTK_REDUCE_TRACE || s->reduction == NTK_REDUCE_DIAGONAL)
     return q == p;
-  return !shape->symmetric || I != J || q <= p;
+  return !s->symmetric || I != J || q <= p;
 }
 
 static int64_t block_of(const job *j, int64_t k, int mine, int count) {
@@ -51,24 +51,33 @@ static int64_t block_of(const job *j, int64_t k, int mine, int count) {
 /* ---- factors --------------------------------------------------------------------------
  */
 
-/* Sweeps block (I, q) of a side into the buffer, unless this rank has failed. */
-static void sweep(job *j, int side, int64_t I, int64_t q, void *buffer) {
-  const ntk_job_shape *s = j->shape;
-  const ntk_tile t = ntk_tile_of(s, I, q, I, q);
+/* A slot ends in a line whose first byte tells whether its factors are right: a rank that
+ * could not sweep still takes part in the broadcast, and nobody may use what it sends. */
+enum { LINE = 64 };
+static int64_t slot_bytes(int64_t factors) {
+  return (factors + LINE - 1) / LINE * LINE + LINE;
+}
+static char *flag_of(char *slot, int64_t bytes) { return slot + bytes - LINE; }
+
+/* Sweeps block (I, q) of a side into the slot, unless halted. */
+static void sweep(job *j, int side, int64_t I, int64_t q, char *slot) {
+  const ntk_tile t = ntk_tile_of(j->shape, I, q, I, q);
+  const int64_t first = side == 0 ? t.row_first : t.column_first;
+  const int64_t count = side == 0 ? t.row_count : t.column_count;
   const double start = ntk_seconds();
-  if (j->status != NTK_SUCCESS)
-    return;
-  j->status = side == 0
-                  ? j->worker->sweep(j->worker->self, 0, t.row_first, t.row_count,
-                                     t.row_output, t.row_outputs, buffer)
-                  : j->worker->sweep(j->worker->self, 1, t.column_first, t.column_count,
-                                     t.column_output, t.column_outputs, buffer);
+  if (!j->halted)
+    j->status = j->worker->sweep(j->worker->self, side, first, count, t.row_output,
+                                 t.row_outputs, slot);
+  j->halted = j->halted || j->status != NTK_SUCCESS;
+  memset(flag_of(slot, side == 0 ? j->row_bytes : j->column_bytes), !j->halted, LINE);
   (void)ntk_phase_add(j->context, NTK_PHASE_SWEEP, start);
 }
 
-static ntk_status share(job *j, void *buffer, int64_t bytes, int root, MPI_Comm comm) {
+static ntk_status share(job *j, char *slot, int64_t bytes, int root, MPI_Comm comm) {
   const double start = ntk_seconds();
-  const ntk_status status = ntk_bcast(buffer, bytes, root, comm);
+  const ntk_status status = ntk_bcast(slot, bytes, root, comm);
+  if (status == NTK_SUCCESS && !*flag_of(slot, bytes))
+    j->halted = true;
   (void)ntk_phase_add(j->context, NTK_PHASE_EXCHANGE, start);
   return status;
 }
@@ -97,24 +106,24 @@ done:
   return status;
 }
 
-/* Does any rank of my grid column pair a block of its panel with J? */
-static bool is_needed(const job *j, int64_t J) {
+/* Does any rank of my grid column contract a row block of its panel with (J, p)? */
+static bool is_needed(const job *j, int64_t J, int64_t p) {
   for (int r = 0; r < j->grid.rows; r++)
-    for (int64_t k = j->panel_at; k < panel_end(j, r); k += 1)
-      if (is_pair(j, block_of(j, k, r, j->grid.rows), J))
+    for (int64_t k = j->panel_at; k < panel_end(j, r); k++)
+      if (is_contracted(j, block_of(j, k, r, j->grid.rows), k % j->parts, J, p))
         return true;
   return false;
 }
 
 /* The k-th column block comes from the panel of the rank that holds it, else it is swept by
  * one rank of the grid column, in turn. */
-static ntk_status load_column(job *j, int64_t k, const void **factors) {
+static ntk_status load_column(job *j, int64_t k, const char **factors) {
   const ntk_grid *g = &j->grid;
   const int64_t J = block_of(j, k, g->my_column, g->columns), p = k % j->parts;
   const int holder = (int)(J % g->rows);
   const int64_t there =
       J / g->rows * j->parts + p; /* its number in the holder's grid row */
-  void *buffer = j->column;
+  char *buffer = j->column;
   int root = (int)(k % g->rows);
   if (j->shape->symmetric && there >= j->panel_at && there < panel_end(j, holder)) {
     root = holder;
@@ -130,10 +139,10 @@ static ntk_status load_column(job *j, int64_t k, const void **factors) {
 /* ---- tiles ----------------------------------------------------------------------------
  */
 
-static void contract(job *j, int64_t row, int64_t J, int64_t p, const void *column) {
+static void contract(job *j, int64_t row, int64_t J, int64_t p, const char *column) {
   const ntk_job_shape *s = j->shape;
   const int64_t I = block_of(j, row, j->grid.my_row, j->grid.rows), q = row % j->parts;
-  if (j->status != NTK_SUCCESS || !is_pair(j, I, J) || !is_contracted(s, I, q, J, p))
+  if (j->halted || !is_contracted(j, I, q, J, p))
     return;
   const bool sums = s->reduction == NTK_REDUCE_TRACE && j->parts > 1;
   double *acc =
@@ -149,6 +158,7 @@ static void contract(job *j, int64_t row, int64_t J, int64_t p, const void *colu
   if (j->status == NTK_SUCCESS && (!sums || q == j->parts - 1))
     j->status = ntk_tile_finish(s, &tile, I == J, mirror, acc, &j->tiles, j->sink);
   (void)ntk_phase_add(j->context, NTK_PHASE_WRITE, start);
+  j->halted = j->status != NTK_SUCCESS;
   j->done++;
 }
 
@@ -164,8 +174,9 @@ static ntk_status column_step(job *j, int64_t k) {
   ntk_status status = NTK_SUCCESS;
   const ntk_grid *g = &j->grid;
   const int64_t J = block_of(j, k, g->my_column, g->columns);
-  const void *factors;
-  if (k >= owned(j->n2, g->my_column, g->columns, j->parts) || !is_needed(j, J))
+  const char *factors;
+  if (k >= owned(j->n2, g->my_column, g->columns, j->parts) ||
+      !is_needed(j, J, k % j->parts))
     goto done;
   NTK_TRY(load_column(j, k, &factors));
   for (int64_t row = j->panel_at; row < panel_end(j, g->my_row); row++)
@@ -219,8 +230,7 @@ static int64_t count_own_pairs(const job *j) {
     for (int64_t k = 0; k < owned(j->n2, g->my_column, g->columns, j->parts); k++) {
       const int64_t I = block_of(j, row, g->my_row, g->rows);
       const int64_t J = block_of(j, k, g->my_column, g->columns);
-      if (is_pair(j, I, J) && is_contracted(j->shape, I, row % j->parts, J, k % j->parts))
-        pairs++;
+      pairs += is_contracted(j, I, row % j->parts, J, k % j->parts);
     }
   return pairs;
 }
@@ -235,17 +245,17 @@ static void set_sizes(job *j, const ntk_job_shape *s, const ntk_layout *layout,
   j->parts = blocks(s->outputs, s->outputs_block);
   const int64_t all = owned(j->n1, 0, layout->grid_rows, j->parts);
   j->panel = layout->panel < all ? layout->panel : all;
-  j->row_bytes =
-      worker->block_bytes(worker->self, s->block < s->rows ? s->block : s->rows, Q);
-  j->column_bytes =
-      worker->block_bytes(worker->self, s->block < s->columns ? s->block : s->columns, Q);
+  j->row_bytes = slot_bytes(
+      worker->block_bytes(worker->self, s->block < s->rows ? s->block : s->rows, Q));
+  j->column_bytes = slot_bytes(
+      worker->block_bytes(worker->self, s->block < s->columns ? s->block : s->columns, Q));
 }
 
-static ntk_status allocate(job *j, const ntk_layout *layout) {
+static ntk_status allocate(job *j) {
   ntk_status status = NTK_SUCCESS;
   NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->panel, (size_t)j->row_bytes, &j->rows));
   NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->column));
-  NTK_TRY(ntk_tile_buffers_create(j->shape, layout->panel / j->parts, &j->tiles));
+  NTK_TRY(ntk_tile_buffers_create(j->shape, j->panel / j->parts, &j->tiles));
 done:
   return status;
 }
@@ -258,7 +268,7 @@ ntk_status ntk_job_run(ntk_context *context, const ntk_job_shape *shape,
   j.grid.row = j.grid.column = MPI_COMM_NULL;
   set_sizes(&j, shape, layout, worker);
   NTK_TRY(ntk_grid_create(context->comm, layout->grid_rows, layout->grid_columns, &j.grid));
-  NTK_TRY(ntk_agree(context->comm, allocate(&j, layout)));
+  NTK_TRY(ntk_agree(context->comm, allocate(&j)));
   j.total = count_own_pairs(&j);
   NTK_TRY(run_panels(&j));
 done:
@@ -286,5 +296,5 @@ int64_t ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
   job j = {0};
   set_sizes(&j, shape, layout, worker);
   return j.panel * j.row_bytes + j.column_bytes +
-         ntk_tile_buffers_bytes(shape, layout->panel / j.parts);
+         ntk_tile_buffers_bytes(shape, j.panel / j.parts);
 }

@@ -82,14 +82,16 @@ ntk_status ntk_numeric_parse(const char *text, const char *path, ntk_numeric *ou
   const int a = find_word(algorithm, algorithm_at, 3),
             r = find_word(reduce, reduction_at, 4);
   const int d = find_word(dtype, dtype_at, 2);
+  const bool sum = strcmp(scale, "sum") == 0;
   NTK_REQUIRE(a >= 0 && r >= 0 && d >= 0 && p.outputs > 0 && p.block > 0 &&
                   p.outputs_block > 0 && p.outputs_block <= p.outputs &&
-                  p.sweep_samples > 0 && p.group_count >= 0 && p.group_count < 1 << 20,
+                  p.sweep_samples > 0 && (sum || strcmp(scale, "mean") == 0) &&
+                  p.group_count >= 0 && p.group_count < 1 << 20,
               NTK_ERR_FORMAT, "%s: a value of the plan is out of range", path);
   p.algorithm = (ntk_algorithm)a;
   p.reduction = (ntk_reduction)r;
   p.dtype = (ntk_dtype)d;
-  p.trace_sum = strcmp(scale, "sum") == 0;
+  p.trace_sum = sum;
   NTK_TRY(parse_orders(text, path, &p));
   *out = p;
 done:
