@@ -29,10 +29,7 @@ static const ntk_option *const both[] = {things, others, NULL};
 
 static ntk_options *parsed(const char *text) {
   ntk_options *options = NULL;
-  const ntk_status status = ntk_options_parse_text(things, text, &options);
-  if (status != NTK_SUCCESS)
-    print_error("%s: %s\n", text, ntk_fail_message());
-  assert_int_equal(status, NTK_SUCCESS);
+  assert_int_equal(ntk_options_parse_text(things, text, &options), NTK_SUCCESS);
   return options;
 }
 
