@@ -104,19 +104,24 @@ static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
   return kept ? NTK_SUCCESS : refuse(import, one, number, "mixes samples along");
 }
 
+/* Old files list initializers among the inputs, too. */
+static bool is_input(const ntk_graph *graph, const char *name) {
+  for (int k = 0; k < graph->input_count; k++)
+    if (strcmp(graph->values[graph->inputs[k]].name, name) == 0)
+      return true;
+  return false;
+}
+
 ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
   ntk_status status = NTK_SUCCESS;
   ntk_graph *many = NULL;
   bool any = false;
   for (size_t i = 0; i < import->graph->n_input; i++) {
     int axis;
-    bool follow;
-    NTK_TRY(ntk_batch_axis(import, import->graph->input[i], &axis, &follow));
-    bool is_input = false;
-    for (int k = 0; k < graph->input_count; k++)
-      is_input = is_input || strcmp(graph->values[graph->inputs[k]].name,
-                                    import->graph->input[i]->name) == 0;
-    any = any || (follow && is_input);
+    bool follow = false;
+    if (is_input(graph, import->graph->input[i]->name))
+      NTK_TRY(ntk_batch_axis(import, import->graph->input[i], &axis, &follow));
+    any = any || follow;
   }
   if (!any)
     goto done;

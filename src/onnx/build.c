@@ -6,7 +6,11 @@
 #include "ops/ops.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Of one value for one sample. */
+static const int64_t MAX_ELEMENTS = (int64_t)1 << 31;
 
 /* One graph under construction. */
 typedef struct builder {
@@ -65,8 +69,17 @@ done:
 /* ---- inputs and sources ---------------------------------------------------------------
  */
 
+/* No initializer has this name. */
+static ntk_status check_new(const builder *b, const char *name) {
+  if (ntk_names_get(&b->initializers, name) >= 0)
+    return ntk_fail(NTK_ERR_FORMAT, "%s: there are two values '%s'", b->import->path, name);
+  return NTK_SUCCESS;
+}
+
 static ntk_status add_named_value(builder *b, const char *name, int *index) {
   ntk_status status = NTK_SUCCESS;
+  NTK_REQUIRE(ntk_names_get(&b->values, name) < 0, NTK_ERR_FORMAT,
+              "%s: there are two values '%s'", b->import->path, name);
   NTK_TRY(ntk_graph_add_value(b->graph, name, index));
   b->graph->values[*index].producer = -1;
   NTK_TRY(ntk_names_set(&b->values, name, *index));
@@ -74,19 +87,77 @@ done:
   return status;
 }
 
+/* "" of an axis of fixed size, "?" where nothing is known. */
+static const char *axis_symbol(const Onnx__TensorShapeProto__Dimension *dim) {
+  switch (dim->value_case) {
+  case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE:
+    return "";
+  case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM:
+    return dim->dim_param;
+  default:
+    return "?";
+  }
+}
+
 /* Size of a symbolic axis given with --shape NAME=n, -1 where it is not. */
 static int64_t given_size(const ntk_import *import, const char *symbol) {
-  for (int i = 0;; i++) {
-    const char *text = ntk_options_repeated(import->options, "shape", i);
-    long long size;
-    if (!text)
-      return -1;
+  const char *text;
+  for (int i = 0; (text = ntk_options_repeated(import->options, "shape", i)); i++) {
     const char *equals = strrchr(text, '=');
-    if (equals && strlen(symbol) == (size_t)(equals - text) &&
-        strncmp(symbol, text, (size_t)(equals - text)) == 0 &&
-        sscanf(equals + 1, "%lld", &size) == 1 && size > 0)
-      return size;
+    char *end;
+    if (!equals || strlen(symbol) != (size_t)(equals - text) ||
+        strncmp(symbol, text, (size_t)(equals - text)) != 0)
+      continue;
+    const int64_t size = strtoll(equals + 1, &end, 10);
+    return end > equals + 1 && !*end ? size : -1;
   }
+  return -1;
+}
+
+static bool is_free_axis(const ntk_import *import, const char *symbol, size_t length) {
+  for (size_t i = 0; i < import->graph->n_input; i++) {
+    const Onnx__TypeProto *type = import->graph->input[i]->type;
+    int batch;
+    bool follow;
+    if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
+        !type->tensor_type->shape ||
+        ntk_batch_axis(import, import->graph->input[i], &batch, &follow) != NTK_SUCCESS)
+      continue;
+    for (int d = 0; d < (int)type->tensor_type->shape->n_dim; d++) {
+      const char *name = axis_symbol(type->tensor_type->shape->dim[d]);
+      if (d != batch && strlen(name) == length && strncmp(name, symbol, length) == 0)
+        return true;
+    }
+  }
+  return false;
+}
+
+/* Each --shape is NAME=n for an axis that has no other size. */
+static ntk_status check_given_sizes(const ntk_import *import) {
+  ntk_status status = NTK_SUCCESS;
+  const char *text;
+  for (int i = 0; (text = ntk_options_repeated(import->options, "shape", i)); i++) {
+    const char *equals = strrchr(text, '=');
+    char *end = NULL;
+    const long long size = equals ? strtoll(equals + 1, &end, 10) : 0;
+    NTK_REQUIRE(size > 0 && !*end, NTK_ERR_ARGUMENT,
+                "--shape %s: give NAME=n with n at least 1", text);
+    NTK_REQUIRE(is_free_axis(import, text, (size_t)(equals - text)), NTK_ERR_ARGUMENT,
+                "%s: --shape %s: no axis of the inputs has this name and no other size",
+                import->path, text);
+  }
+done:
+  return status;
+}
+
+/* What kernels count in int64 and indices in memory: no network is near it. */
+static ntk_status check_size(const builder *b, int v) {
+  const ntk_value *value = &b->graph->values[v];
+  char shape[NTK_SHAPE_TEXT];
+  if (ntk_shape_size(&value->shape) > MAX_ELEMENTS * b->batch)
+    return ntk_fail(NTK_ERR_UNSUPPORTED, "%s: value '%s' of shape %s is too large",
+                    b->import->path, value->name, ntk_shape_text(&value->shape, shape));
+  return NTK_SUCCESS;
 }
 
 static ntk_status input_shape(const builder *b, const Onnx__ValueInfoProto *input,
@@ -104,10 +175,10 @@ static ntk_status input_shape(const builder *b, const Onnx__ValueInfoProto *inpu
     const Onnx__TensorShapeProto__Dimension *dim = type->shape->dim[i];
     const bool fixed =
         dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-    const char *symbol =
-        dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
-            ? dim->dim_param
-            : "?";
+    const char *symbol = axis_symbol(dim);
+    NTK_REQUIRE(!fixed || dim->dim_value > 0, NTK_ERR_FORMAT,
+                "%s: input '%s': axis %d has the size %lld", b->import->path, input->name,
+                i, (long long)dim->dim_value);
     if (i == axis)
       shape->dim[i] = fixed && !follow ? 1 : b->batch;
     else
@@ -140,6 +211,7 @@ static ntk_status add_inputs(builder *b) {
     NTK_TRY(
         ntk_onnx_dtype(input->type->tensor_type->elem_type, input->name, &value->dtype));
     NTK_TRY(input_shape(b, input, &value->shape));
+    NTK_TRY(check_size(b, v));
     NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, b->graph->input_count + 1, sizeof(int),
                         &b->graph->inputs));
     b->graph->inputs[b->graph->input_count++] = v;
@@ -284,8 +356,7 @@ static ntk_status add_outputs(builder *b, const Onnx__NodeProto *proto, int numb
     NTK_REQUIRE((int)k < op->max_out, NTK_ERR_UNSUPPORTED,
                 "%s: node '%s' (%s): output %zu is not supported", b->import->path,
                 b->graph->nodes[number].name, op->name, k);
-    NTK_REQUIRE(ntk_names_get(&b->values, proto->output[k]) < 0, NTK_ERR_FORMAT,
-                "%s: value '%s' is produced twice", b->import->path, proto->output[k]);
+    NTK_TRY(check_new(b, proto->output[k]));
     NTK_TRY(add_named_value(b, proto->output[k], &v));
     b->graph->values[v].producer = number;
     b->graph->nodes[number].outputs[k] = v;
@@ -383,6 +454,7 @@ static ntk_status settle_node(builder *b) {
                       node->op->name, node->opset, cause);
     goto done;
   }
+  NTK_TRY(check_size(b, node->outputs[0]));
   const ntk_role role = role_of(graph, node);
   for (int k = 0; k < node->output_count; k++)
     if (node->outputs[k] >= 0)
@@ -420,25 +492,18 @@ done:
   return status;
 }
 
-/* An Identity of an initializer is a source of its own (design section 2). */
+/* An Identity of an initializer is a source of its own (design section 2), and so is a
+ * Constant that is a parameter. */
 static ntk_status add_if_source(builder *b, const Onnx__NodeProto *proto, bool *added) {
   ntk_status status = NTK_SUCCESS;
-  const char *op = proto->op_type ? proto->op_type : "";
+  const ntk_candidate *c = ntk_candidate_named(b->import, proto->output[0]);
+  const bool is_identity = proto->op_type && strcmp(proto->op_type, "Identity") == 0;
   int v;
-  *added = false;
-  if (strcmp(op, "Identity") == 0 && proto->n_input == 1) {
-    const int64_t source = ntk_names_get(&b->initializers, proto->input[0]);
-    if (source >= 0 && ntk_candidate_named(b->import, proto->output[0])) {
-      NTK_TRY(add_source(b, proto->output[0], b->import->graph->initializer[source], &v));
-      *added = true;
-    }
-  } else if (strcmp(op, "Constant") == 0) {
-    const ntk_candidate *c = ntk_candidate_named(b->import, proto->output[0]);
-    if (c && c->is_parameter) {
-      NTK_TRY(add_source(b, proto->output[0], c->tensor, &v));
-      *added = true;
-    }
-  }
+  *added = c && (is_identity || c->is_parameter);
+  if (c)
+    NTK_TRY(check_new(b, c->name));
+  if (*added)
+    NTK_TRY(add_source(b, c->name, c->tensor, &v));
 done:
   return status;
 }
@@ -512,9 +577,12 @@ ntk_status ntk_graph_build(const ntk_import *import, int64_t batch, bool probe,
   bool *live = NULL;
   NTK_TRY(ntk_graph_create(&b.graph));
   for (size_t i = 0; i < g->n_initializer; i++)
-    if (g->initializer[i]->name)
+    if (g->initializer[i]->name) {
+      NTK_TRY(check_new(&b, g->initializer[i]->name));
       NTK_TRY(ntk_names_set(&b.initializers, g->initializer[i]->name, (int64_t)i));
+    }
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)g->n_node, sizeof *live, &live));
+  NTK_TRY(check_given_sizes(import));
   NTK_TRY(find_wanted(import, &b.wanted, live));
   NTK_TRY(add_inputs(&b));
   NTK_TRY(add_nodes(&b));

@@ -67,7 +67,8 @@ static ntk_status digest_parameters(const ntk_graph *graph, char hex[33]) {
     const size_t bytes =
         (size_t)ntk_shape_size(&v->shape) * ntk_dtype_bytes(v->constant->dtype);
     (void)XXH3_128bits_update(state, v->name, strlen(v->name));
-    (void)XXH3_128bits_update(state, &v->shape, sizeof v->shape);
+    (void)XXH3_128bits_update(state, v->shape.dim,
+                              (size_t)v->shape.ndim * sizeof v->shape.dim[0]);
     (void)XXH3_128bits_update(state, v->constant->data, bytes);
   }
   const XXH128_hash_t sum = XXH3_128bits_digest(state);
@@ -138,14 +139,22 @@ static ntk_status import_model(ntk_import *import, const void *bytes, int64_t si
   NTK_TRY(ntk_graph_find_live(import));
   NTK_TRY(ntk_candidates_find(model->context, import));
   NTK_TRY(ntk_graph_build(import, 1, false, &model->graph));
-  NTK_REQUIRE(model->graph->parameter_count > 0, NTK_ERR_NO_PARAMETERS,
-              "%s: the outputs depend on no parameter; see scantk info", import->path);
   NTK_TRY(ntk_batch_check(import, model->graph));
   NTK_TRY(keep_sources(import, model));
   NTK_TRY(digest_file(import, bytes, size, model->sha256));
   NTK_TRY(digest_parameters(model->graph, model->parameter_digest));
 done:
   return status;
+}
+
+/* Names of a file may hold anything; messages are one line. */
+static ntk_status fail_in_one_line(ntk_status status) {
+  char line[1024];
+  (void)snprintf(line, sizeof line, "%s", ntk_fail_message());
+  for (char *c = line; *c; c++)
+    if ((unsigned char)*c < 0x20 || *c == 0x7f)
+      *c = '?';
+  return ntk_fail(status, "%s", line);
 }
 
 static ntk_status read_bytes(ntk_model *model, const ntk_options *options,
@@ -164,6 +173,8 @@ static ntk_status read_bytes(ntk_model *model, const ntk_options *options,
   import.graph = proto->graph;
   NTK_TRY(import_model(&import, bytes, size, model));
 done:
+  if (status != NTK_SUCCESS)
+    status = fail_in_one_line(status);
   if (proto)
     onnx__model_proto__free_unpacked(proto, NULL);
   ntk_free(&import.live);

@@ -161,6 +161,20 @@ static bool matches(const ntk_options *options, const char *option, const char *
   return false;
 }
 
+/* A pattern that no tensor matches is a slip of the pen. */
+static ntk_status check_patterns(const ntk_import *import, const char *option) {
+  const char *pattern;
+  for (int i = 0; (pattern = ntk_options_repeated(import->options, option, i)); i++) {
+    bool found = false;
+    for (int c = 0; c < import->candidate_count && !found; c++)
+      found = ntk_glob_match(pattern, import->candidates[c].name);
+    if (!found)
+      return ntk_fail(NTK_ERR_ARGUMENT, "%s: --%s %s: no float tensor has such a name",
+                      import->path, option, pattern);
+  }
+  return NTK_SUCCESS;
+}
+
 /* Elements: one only? all equal? one not finite? */
 typedef struct facts {
   bool single, equal, nonfinite;
@@ -199,9 +213,9 @@ static void decide(const ntk_import *import, const char *named, const usage *use
     c->reason = "frozen (--freeze)";
   else if (ntk_options_given(o, "only") && !matches(o, "only", c->name))
     c->reason = "frozen (not in --only)";
-  else if (matches(o, "param", c->name) || (ntk_options_given(o, "only"))) {
+  else if (matches(o, "param", c->name)) {
     c->is_parameter = true;
-    c->reason = "named by option";
+    c->reason = "named by --param";
   } else if (named) {
     c->is_parameter = json_lists(named, c->name);
     c->reason = c->is_parameter ? "named by the file" : "not named by the file";
@@ -251,12 +265,37 @@ done:
   return status;
 }
 
+/* Says of the first tensors why they are none. */
+static ntk_status refuse_none(const ntk_import *import) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text list = {0};
+  const int count = import->candidate_count < 4 ? import->candidate_count : 4;
+  for (int i = 0; i < count; i++)
+    NTK_TRY(ntk_text_add(&list, "%s%.100s: %s", i ? "; " : " (", import->candidates[i].name,
+                         import->candidates[i].reason));
+  NTK_TRY(ntk_text_add(&list, "%s",
+                       count < import->candidate_count ? "; ...)"
+                       : count                         ? ")"
+                                                       : ""));
+  status = ntk_fail(NTK_ERR_NO_PARAMETERS,
+                    "%s: no tensor is a parameter%s; see --param, --only, --freeze and "
+                    "--parameters-from-constants",
+                    import->path, list.data);
+done:
+  ntk_text_clear(&list);
+  return status;
+}
+
 ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
   ntk_status status = NTK_SUCCESS;
   const char *named = metadata(import);
   usage *uses = NULL;
   int parameters = 0;
   NTK_TRY(list_candidates(import));
+  NTK_TRY(check_patterns(import, "param"));
+  NTK_TRY(check_patterns(import, "freeze"));
+  NTK_TRY(check_patterns(import, "only"));
+  NTK_TRY(check_patterns(import, "tied"));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, import->candidate_count, sizeof *uses, &uses));
   NTK_TRY(count_uses(import, uses));
   for (int i = 0; i < import->candidate_count; i++) {
@@ -268,11 +307,8 @@ ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
       NTK_TRY(refuse_merged(import, &import->candidates[i], f));
     parameters += import->candidates[i].is_parameter;
   }
-  NTK_REQUIRE(
-      parameters > 0, NTK_ERR_NO_PARAMETERS,
-      "%s: no tensor is a parameter; see scantk info, --param, --only, --freeze and "
-      "--parameters-from-constants",
-      import->path);
+  if (parameters == 0)
+    NTK_TRY(refuse_none(import));
   if (!named) {
     NTK_TRY(ntk_torch_check(import));
     NTK_TRY(warn_of_buffers(context, import, uses));

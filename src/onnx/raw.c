@@ -15,6 +15,7 @@ typedef enum kind {
   TYPE,
   BOXED,
   FUNCTION,
+  TRAINING,
   LEAF
 } kind;
 typedef struct field {
@@ -24,6 +25,7 @@ typedef struct field {
 } field;
 static const field fields[] = {
     {MODEL, 7, GRAPH},        {MODEL, 14, LEAF},      {MODEL, 25, FUNCTION},
+    {MODEL, 20, TRAINING},    {TRAINING, 1, GRAPH},   {TRAINING, 2, GRAPH},
     {MODEL, 8, LEAF},         {GRAPH, 1, NODE},       {GRAPH, 5, LEAF},
     {GRAPH, 11, VALUE},       {GRAPH, 12, VALUE},     {GRAPH, 13, VALUE},
     {NODE, 5, ATTRIBUTE},     {ATTRIBUTE, 5, LEAF},   {ATTRIBUTE, 6, GRAPH},

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *tensor_name(const Onnx__TensorProto *proto) {
   return proto->name ? proto->name : "(unnamed)";
@@ -93,22 +94,40 @@ done:
   return status;
 }
 
+/* A number that is not negative; *value stays where the entry is missing. */
+static ntk_status external_number(const Onnx__TensorProto *proto, const char *key,
+                                  int64_t *value) {
+  const char *text = external_entry(proto, key);
+  char *end;
+  if (!text)
+    return NTK_SUCCESS;
+  errno = 0;
+  *value = strtoll(text, &end, 10);
+  if (end == text || *end || errno != 0 || *value < 0)
+    return ntk_fail(NTK_ERR_FORMAT, "tensor '%s': external data with the %s '%s'",
+                    tensor_name(proto), key, text);
+  return NTK_SUCCESS;
+}
+
 static ntk_status read_external(const Onnx__TensorProto *proto, const char *folder,
                                 int64_t bytes, char **out) {
   ntk_status status = NTK_SUCCESS;
   char *path = NULL, *data = NULL;
   FILE *file = NULL;
-  const char *offset_text = external_entry(proto, "offset");
-  const char *length_text = external_entry(proto, "length");
-  const long long offset = offset_text ? strtoll(offset_text, NULL, 10) : 0;
+  struct stat info;
+  int64_t offset = 0, length = bytes;
+  NTK_TRY(external_number(proto, "offset", &offset));
+  NTK_TRY(external_number(proto, "length", &length));
   NTK_TRY(ntk_onnx_external_path(proto, folder, &path));
-  NTK_REQUIRE(offset >= 0 && (!length_text || strtoll(length_text, NULL, 10) == bytes),
-              NTK_ERR_FORMAT, "tensor '%s': external data of another length than its shape",
+  NTK_REQUIRE(length == bytes, NTK_ERR_FORMAT,
+              "tensor '%s': external data of another length than its shape",
               tensor_name(proto));
+  NTK_REQUIRE(stat(path, &info) == 0 && S_ISREG(info.st_mode), NTK_ERR_FILE,
+              "%s: cannot be read: not a regular file", path);
+  NTK_REQUIRE(info.st_size >= offset && info.st_size - offset >= bytes, NTK_ERR_FORMAT,
+              "%s: too short for tensor '%s'", path, tensor_name(proto));
   file = fopen(path, "rb");
   NTK_REQUIRE(file, NTK_ERR_FILE, "%s: cannot be read: %s", path, strerror(errno));
-  NTK_REQUIRE(fseeko(file, 0, SEEK_END) == 0 && ftello(file) - offset >= bytes,
-              NTK_ERR_FORMAT, "%s: too short for tensor '%s'", path, tensor_name(proto));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, bytes, 1, &data));
   NTK_REQUIRE(fseeko(file, (off_t)offset, SEEK_SET) == 0 &&
                   fread(data, 1, (size_t)bytes, file) == (size_t)bytes,
@@ -170,7 +189,8 @@ static float widen(int type, uint16_t bits) {
 /* Little-endian bytes of the file's own type. */
 static void copy_raw(int type, const char *raw, ntk_tensor *t, int64_t n) {
   if (!is_half(type)) {
-    memcpy(t->data, raw, (size_t)n * ntk_dtype_bytes(t->dtype));
+    if (n)
+      memcpy(t->data, raw, (size_t)n * ntk_dtype_bytes(t->dtype));
     return;
   }
   for (int64_t i = 0; i < n; i++) {
@@ -180,38 +200,45 @@ static void copy_raw(int type, const char *raw, ntk_tensor *t, int64_t n) {
   }
 }
 
-/* The typed fields; int32_data holds all small integers, and halves as their bits. */
-static bool copy_typed(const Onnx__TensorProto *p, ntk_tensor *t, int64_t n) {
-  const size_t count = (size_t)n;
+/* Elements in the typed field of the type; int32_data holds all small integers, and halves
+ * as their bits. */
+static size_t typed_count(const Onnx__TensorProto *p) {
   switch (p->data_type) {
   case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
-    if (p->n_float_data == count && n)
-      memcpy(t->data, p->float_data, count * sizeof(float));
-    return p->n_float_data == count;
+    return p->n_float_data;
   case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
-    if (p->n_double_data == count && n)
-      memcpy(t->data, p->double_data, count * sizeof(double));
-    return p->n_double_data == count;
+    return p->n_double_data;
   case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
-    if (p->n_int64_data == count && n)
-      memcpy(t->data, p->int64_data, count * sizeof(int64_t));
-    return p->n_int64_data == count;
+    return p->n_int64_data;
   case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
   case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64:
-    if (p->n_uint64_data == count && n)
-      ntk_convert(NTK_U64, p->uint64_data, t->dtype, t->data, n);
-    return p->n_uint64_data == count;
+    return p->n_uint64_data;
   default:
-    if (p->n_int32_data != count)
-      return false;
-    if (!is_half(p->data_type)) {
-      if (n)
-        ntk_convert(NTK_I32, p->int32_data, t->dtype, t->data, n);
-      return true;
-    }
-    for (int64_t i = 0; i < n; i++)
-      ((float *)t->data)[i] = widen(p->data_type, (uint16_t)p->int32_data[i]);
-    return true;
+    return p->n_int32_data;
+  }
+}
+
+static void copy_typed(const Onnx__TensorProto *p, ntk_tensor *t, int64_t n) {
+  switch (p->data_type) {
+  case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+    ntk_convert(NTK_F32, p->float_data, t->dtype, t->data, n);
+    break;
+  case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+    ntk_convert(NTK_F64, p->double_data, t->dtype, t->data, n);
+    break;
+  case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+    ntk_convert(NTK_I64, p->int64_data, t->dtype, t->data, n);
+    break;
+  case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+  case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64:
+    ntk_convert(NTK_U64, p->uint64_data, t->dtype, t->data, n);
+    break;
+  default:
+    if (!is_half(p->data_type))
+      ntk_convert(NTK_I32, p->int32_data, t->dtype, t->data, n);
+    else
+      for (int64_t i = 0; i < n; i++)
+        ((float *)t->data)[i] = widen(p->data_type, (uint16_t)p->int32_data[i]);
   }
 }
 
@@ -229,21 +256,24 @@ ntk_status ntk_onnx_tensor(const Onnx__TensorProto *proto, const char *folder,
   const bool is_external = proto->has_data_location && proto->data_location == 1;
   NTK_REQUIRE(n < INT64_MAX / 16, NTK_ERR_FORMAT, "tensor '%s' has too many elements",
               tensor_name(proto));
-  if (proto->has_raw_data && !is_external)
+  /* compared before anything of this size is allocated */
+  if (is_external)
+    NTK_TRY(read_external(proto, folder, n * width, &external));
+  else if (proto->has_raw_data)
     NTK_REQUIRE((int64_t)proto->raw_data.len == n * width, NTK_ERR_FORMAT,
                 "tensor '%s': %zu bytes of data for %lld elements", tensor_name(proto),
                 proto->raw_data.len, (long long)n);
-  if (is_external)
-    NTK_TRY(read_external(proto, folder, n * width, &external));
+  else
+    NTK_REQUIRE((int64_t)typed_count(proto) == n, NTK_ERR_FORMAT,
+                "tensor '%s': its data do not have %lld elements", tensor_name(proto),
+                (long long)n);
   NTK_TRY(ntk_tensor_create(dtype, &shape, &tensor));
   if (is_external)
     copy_raw(proto->data_type, external, tensor, n);
   else if (proto->has_raw_data)
     copy_raw(proto->data_type, (const char *)proto->raw_data.data, tensor, n);
-  else
-    NTK_REQUIRE(copy_typed(proto, tensor, n), NTK_ERR_FORMAT,
-                "tensor '%s': its data do not have %lld elements", tensor_name(proto),
-                (long long)n);
+  else if (n > 0)
+    copy_typed(proto, tensor, n);
   *out = tensor;
   tensor = NULL;
 done:
