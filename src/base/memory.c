@@ -35,7 +35,7 @@ ntk_status ntk_malloc(ntk_memory_purpose purpose, int64_t n, size_t size, void *
     return ntk_fail(NTK_ERR_MEMORY, "an array of %lld elements of %zu bytes is too large",
                     (long long)n, size);
   const size_t bytes = (size_t)n * size;
-  const size_t total = (bytes + 2 * ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  const size_t total = (bytes + 2 * (size_t)ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   char *start = aligned_alloc(ALIGNMENT, total);
   if (!start)
     return ntk_fail(

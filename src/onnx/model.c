@@ -49,7 +49,7 @@ static ntk_status digest_file(const ntk_import *import, const void *bytes, int64
   NTK_REQUIRE(EVP_DigestFinal_ex(digest, sum, NULL) == 1, NTK_ERR_INTERNAL,
               "SHA-256 failed");
   for (int i = 0; i < 32; i++)
-    (void)snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+    (void)snprintf(hex + (size_t)2 * i, 3, "%02x", sum[i]);
 done:
   EVP_MD_CTX_free(digest);
   ntk_free(&last);

@@ -189,7 +189,7 @@ static void write_integers(ntk_dtype to, void *dst, int64_t first, int n,
 
 /* What is not zero is true, also 0.5 and NaN. */
 static void to_bool(ntk_dtype from, const void *src, uint8_t *dst, int64_t n) {
-  double piece[PIECE];
+  double piece[PIECE] = {0};
   for (int64_t first = 0; first < n; first += PIECE) {
     const int count = (int)(n - first < PIECE ? n - first : PIECE);
     read_reals(from, src, first, count, piece);
@@ -209,7 +209,7 @@ static void to_integers(ntk_dtype from, const void *src, ntk_dtype to, void *dst
 }
 
 static void to_reals(ntk_dtype from, const void *src, ntk_dtype to, void *dst, int64_t n) {
-  double piece[PIECE];
+  double piece[PIECE] = {0};
   for (int64_t first = 0; first < n; first += PIECE) {
     const int count = (int)(n - first < PIECE ? n - first : PIECE);
     read_reals(from, src, first, count, piece);
