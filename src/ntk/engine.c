@@ -30,7 +30,8 @@ static int64_t place_block(const ntk_engine_spec *spec, int64_t n, int64_t o,
   for (int i = 0; i < groups->count; i++) {
     const ntk_place p =
         ntk_place_group(&groups->groups[i], spec->orders[i], spec->form, n, o, &at);
-    if (places) places[i] = p;
+    if (places)
+      places[i] = p;
   }
   return at;
 }

@@ -7,7 +7,8 @@
 /* Every operator, one row each, in the files of their families; sorted by name. */
 #define NTK_OPERATORS(X)                                                                   \
   X(abs)                                                                                   \
-  X(add) X(averagepool) X(batchnormalization) X(cast) X(clip) X(concat) X(constant)        \
+  X(add)                                                                                   \
+  X(averagepool) X(batchnormalization) X(cast) X(clip) X(concat) X(constant)               \
       X(constantofshape) X(conv) X(div) X(dropout) X(elu) X(equal) X(erf) X(exp) X(expand) \
           X(flatten) X(floor) X(gather) X(gemm) X(globalaveragepool) X(identity)           \
               X(leakyrelu) X(log) X(logsoftmax) X(matmul) X(max) X(maxpool) X(min) X(mul)  \
