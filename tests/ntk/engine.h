@@ -2,121 +2,11 @@
 #ifndef TESTS_NTK_ENGINE_H
 #define TESTS_NTK_ENGINE_H
 
-/* Kernels by the engine alone, tile by tile, for the tests of src/ntk: a network with the
- * samples of two sides, and one call that makes the whole kernel in a given setup. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Kernels by the engine alone, tile by tile: one call makes the whole kernel of a network
+ * in a given setup. */
+#include "subject.h"
 
-#include <cmocka.h>
-
-#include "base/memory.h"
 #include "ntk/engine.h"
-#include "onnx/model.h"
-#include <hdf5.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-static void succeed(ntk_status status) {
-  if (status != NTK_SUCCESS)
-    fail_msg("%s", ntk_fail_message());
-}
-
-/* ---- a network and its samples ---- */
-
-typedef struct subject {
-  const char *name;
-  ntk_model *model;
-  int64_t O, size;    /* outputs, elements of a sample */
-  int64_t count[2];   /* samples of the sides */
-  double *samples[2]; /* [count, size] */
-} subject;
-
-static double *doubles(int64_t count) {
-  double *p = calloc((size_t)count + 1, sizeof *p);
-  assert_non_null(p);
-  return p;
-}
-
-/* All elements of a data set of references.h5. */
-static double *read_reference(const char *network, const char *key, int64_t *count) {
-  char path[512];
-  const char *source = getenv("SOURCE_DIR");
-  snprintf(path, sizeof path, "%s/tests/golden/references.h5", source ? source : ".");
-  const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-  assert_true(file >= 0);
-  snprintf(path, sizeof path, "%s/%s", network, key);
-  const hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
-  const hid_t space = H5Dget_space(set);
-  *count = (int64_t)H5Sget_simple_extent_npoints(space);
-  double *values = doubles(*count);
-  assert_true(H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
-  H5Sclose(space);
-  H5Dclose(set);
-  H5Fclose(file);
-  return values;
-}
-
-static subject subject_of(const char *name, ntk_model *model) {
-  const ntk_graph *graph = model->graph;
-  return (subject){.name = name,
-                   .model = model,
-                   .O = ntk_graph_outputs(graph),
-                   .size = ntk_graph_size(graph, graph->inputs[0])};
-}
-
-/* A golden network with its two sets of samples. */
-static subject subject_golden(ntk_context *context, const char *name) {
-  char path[512];
-  ntk_model *model;
-  const char *source = getenv("SOURCE_DIR");
-  snprintf(path, sizeof path, "%s/tests/golden/%s.onnx", source ? source : ".", name);
-  succeed(ntk_model_read(context, path, NULL, &model));
-  subject s = subject_of(name, model);
-  for (int side = 0; side < 2; side++) {
-    s.samples[side] = read_reference(name, side ? "inputs2" : "inputs", &s.count[side]);
-    assert_int_equal(s.count[side] % s.size, 0);
-    s.count[side] /= s.size;
-  }
-  return s;
-}
-
-/* In (-1, 1), the same on every machine. */
-static double number(uint64_t seed, uint64_t i) {
-  uint64_t z = (seed << 32 | i) * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return (double)(int64_t)(z ^ (z >> 31)) / 0x1p63;
-}
-
-/* A generated network with random samples. */
-static subject subject_generated(ntk_context *context, const char *family,
-                                 const char *options, int64_t n1, int64_t n2) {
-  char path[64];
-  ntk_model *model;
-  snprintf(path, sizeof path, "test_generated_%ld.onnx", (long)getpid());
-  succeed(ntk_model_generate(context, family, options, path));
-  succeed(ntk_model_read(context, path, NULL, &model));
-  remove(path);
-  subject s = subject_of(family, model);
-  for (int side = 0; side < 2; side++) {
-    s.count[side] = side ? n2 : n1;
-    s.samples[side] = doubles(s.count[side] * s.size);
-    for (int64_t i = 0; i < s.count[side] * s.size; i++)
-      s.samples[side][i] = (float)number((uint64_t)side + 1, (uint64_t)i);
-  }
-  return s;
-}
-
-static void subject_free(subject *s) {
-  free(s->samples[0]);
-  free(s->samples[1]);
-  ntk_model_destroy(&s->model);
-}
 
 /* ---- one way to compute a kernel ---- */
 
@@ -135,8 +25,8 @@ typedef struct side_view {
   int side;
 } side_view;
 
-static ntk_status read_side(void *self, int64_t first, int64_t n, ntk_dtype dtype,
-                            void *out) {
+static inline ntk_status read_side(void *self, int64_t first, int64_t n, ntk_dtype dtype,
+                                   void *out) {
   const side_view *v = self;
   const subject *s = v->subject;
   assert_true(first >= 0 && n > 0 && first + n <= s->count[v->side]);
@@ -150,8 +40,8 @@ typedef struct outputs_view {
   double *values;
 } outputs_view;
 
-static ntk_status keep_outputs(void *user, int side, int64_t first, int64_t n,
-                               const double *values) {
+static inline ntk_status keep_outputs(void *user, int side, int64_t first, int64_t n,
+                                      const double *values) {
   const outputs_view *v = user;
   if (side == 0 && v->values)
     memcpy(v->values + first * v->O, values, (size_t)(n * v->O) * sizeof *values);
@@ -159,8 +49,8 @@ static ntk_status keep_outputs(void *user, int side, int64_t first, int64_t n,
 }
 
 /* Identity over outputs, or their sum / sqrt(O). */
-static ntk_network network_make(const subject *s, ntk_dtype dtype, bool jacobian,
-                                bool pseudo) {
+static inline ntk_network network_make(const subject *s, ntk_dtype dtype, bool jacobian,
+                                       bool pseudo) {
   ntk_network network;
   double *seeds = doubles(s->O * s->O);
   for (int64_t o = 0; o < s->O; o++)
@@ -183,10 +73,12 @@ typedef struct computation {
   double *acc, *kernel;
 } computation;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts_of(int64_t all, int64_t part) { return (all + part - 1) / part; }
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t parts_of(int64_t all, int64_t part) {
+  return (all + part - 1) / part;
+}
 
-static char **sweep_side(const computation *c, int side, int64_t n, int64_t blocks) {
+static inline char **sweep_side(const computation *c, int side, int64_t n, int64_t blocks) {
   char **buffers = calloc((size_t)(blocks * c->parts), sizeof *buffers);
   assert_non_null(buffers);
   for (int64_t r = 0; r < blocks * c->parts; r++) {
@@ -200,7 +92,7 @@ static char **sweep_side(const computation *c, int side, int64_t n, int64_t bloc
 }
 
 /* Adds acc to the kernel (trace sums its parts), and for `transpose` its mirror image. */
-static void place_tile(const computation *c, const ntk_tile *t, bool transpose) {
+static inline void place_tile(const computation *c, const ntk_tile *t, bool transpose) {
   const int64_t n1 = c->n1, n2 = c->n2, O = c->outputs;
   const bool full = c->setup->form == NTK_FORM_FULL;
   const bool trace = c->setup->form == NTK_FORM_TRACE;
@@ -225,7 +117,7 @@ static void place_tile(const computation *c, const ntk_tile *t, bool transpose) 
 }
 
 /* Copies the lower half of each matrix of a mirrored tile up. */
-static void mirror_tile(const computation *c, const ntk_tile *t) {
+static inline void mirror_tile(const computation *c, const ntk_tile *t) {
   const bool full = c->setup->form == NTK_FORM_FULL;
   const int64_t edge = t->row_count * (full ? t->row_outputs : 1);
   const int64_t count = c->setup->form == NTK_FORM_DIAGONAL ? t->row_outputs : 1;
@@ -235,7 +127,7 @@ static void mirror_tile(const computation *c, const ntk_tile *t) {
         c->acc[(d * edge + i) * edge + j] = c->acc[(d * edge + j) * edge + i];
 }
 
-static void contract_pair(const computation *c, int64_t r, int64_t s) {
+static inline void contract_pair(const computation *c, int64_t r, int64_t s) {
   const bool symmetric = c->setup->symmetric;
   const int64_t I = r / c->parts, J = s / c->parts, q = r % c->parts, p = s % c->parts;
   const bool mirror = symmetric && r == s;
@@ -258,7 +150,7 @@ static void contract_pair(const computation *c, int64_t r, int64_t s) {
   place_tile(c, &t, symmetric && r != s);
 }
 
-static void run_tiles(computation *c) {
+static inline void run_tiles(computation *c) {
   const int64_t rows = c->blocks1 * c->parts, columns = c->blocks2 * c->parts;
   c->rows = sweep_side(c, 0, c->n1, c->blocks1);
   c->columns = c->setup->symmetric ? c->rows : sweep_side(c, 1, c->n2, c->blocks2);
@@ -275,8 +167,8 @@ static void run_tiles(computation *c) {
 }
 
 /* The forced order, where the group has it; *forced counts such groups. */
-static ntk_order *orders_make(const ntk_network *network, const ntk_cost_shape *shape,
-                              int order, int *forced) {
+static inline ntk_order *orders_make(const ntk_network *network,
+                                     const ntk_cost_shape *shape, int order, int *forced) {
   ntk_order *orders = calloc((size_t)network->groups->count + 1, sizeof *orders);
   assert_non_null(orders);
   *forced = 0;
@@ -294,7 +186,7 @@ static ntk_order *orders_make(const ntk_network *network, const ntk_cost_shape *
 }
 
 /* Elements of the kernel that a setup makes. */
-static int64_t kernel_size(const subject *s, const setup *u) {
+static inline int64_t kernel_size(const subject *s, const setup *u) {
   const int64_t n1 = s->count[0], n2 = s->count[u->symmetric ? 0 : 1];
   const int64_t O = u->pseudo ? 1 : s->O;
   return n1 * n2 *
@@ -306,7 +198,7 @@ static int64_t kernel_size(const subject *s, const setup *u) {
 /* The kernel of side 0 against side 1 (symmetric: against itself): full [n1, o, n2, o],
  * trace (mean) [n1, n2], diagonal [o, n1, n2]; pseudo is full with one output. NULL where
  * no group has the forced order. */
-static double *kernel_make(const subject *s, const setup *u) {
+static inline double *kernel_make(const subject *s, const setup *u) {
   computation c = {.subject = s, .setup = u, .n1 = s->count[0]};
   ntk_network network =
       network_make(s, u->dtype, u->algorithm != NTK_ALGORITHM_STRUCTURED, u->pseudo);
@@ -349,22 +241,8 @@ static double *kernel_make(const subject *s, const setup *u) {
   return c.kernel;
 }
 
-/* ---- comparison ---- */
-
-/* max|a - b| / max|b|; infinite where a number is not finite. */
-static double difference(int64_t count, const double *a, const double *b) {
-  double most = 0, scale = 0;
-  for (int64_t i = 0; i < count; i++) {
-    if (!isfinite(a[i]) || !isfinite(b[i]))
-      return INFINITY;
-    most = fmax(most, fabs(a[i] - b[i]));
-    scale = fmax(scale, fabs(b[i]));
-  }
-  return scale > 0 ? most / scale : most;
-}
-
 /* The form of a full kernel [n1, O, n2, O] that a setup asks for. */
-static double *reduce(const subject *s, const setup *u, const double *full) {
+static inline double *reduce(const subject *s, const setup *u, const double *full) {
   const int64_t n1 = s->count[0], n2 = s->count[u->symmetric ? 0 : 1], O = s->O;
   double *out = doubles(kernel_size(s, u));
   for (int64_t i = 0; i < n1; i++)

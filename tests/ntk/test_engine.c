@@ -7,27 +7,6 @@
 
 static ntk_context *context;
 
-static const char *const golden[] = {"fcn",
-                                     "cnn",
-                                     "lenet5",
-                                     "groups",
-                                     "convolutions_1d_3d",
-                                     "resnet_batchnorm",
-                                     "residual_convolutions",
-                                     "used_twice",
-                                     "convolution_used_twice",
-                                     "transposed",
-                                     "ties",
-                                     "attention",
-                                     "ntk",
-                                     "scaled_weight",
-                                     "weight_norm",
-                                     "mixer",
-                                     "sequence",
-                                     "dense",
-                                     "activations"};
-enum { GOLDEN = sizeof golden / sizeof *golden };
-
 /* Networks in which an order was forced somewhere, so that none goes untested. */
 static int forced_in[NTK_ORDERS];
 
@@ -115,6 +94,11 @@ static void every_order_was_forced(void **state) {
   assert_true(forced_in[NTK_ORDER_CONSTANT] >= GOLDEN - 6);
 }
 
+static void every_reference_is_used(void **state) {
+  (void)state;
+  assert_int_equal(count_references(), GOLDEN);
+}
+
 /* The outputs of the forward sweeps, as they are handed over. */
 static void outputs_are_handed_over(void **state) {
   (void)state;
@@ -178,7 +162,7 @@ static void generated_networks(void **state) {
 }
 
 int main(int argc, char **argv) {
-  struct CMUnitTest tests[GOLDEN + 3];
+  struct CMUnitTest tests[GOLDEN + 4];
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
     return 1;
@@ -189,6 +173,7 @@ int main(int argc, char **argv) {
   tests[GOLDEN] = (struct CMUnitTest)cmocka_unit_test(every_order_was_forced);
   tests[GOLDEN + 1] = (struct CMUnitTest)cmocka_unit_test(outputs_are_handed_over);
   tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
+  tests[GOLDEN + 3] = (struct CMUnitTest)cmocka_unit_test(every_reference_is_used);
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
   ntk_context_destroy(&context);
   MPI_Finalize();
