@@ -196,7 +196,7 @@ static ntk_status add_inputs(builder *b) {
   const Onnx__GraphProto *g = b->import->graph;
   for (size_t i = 0; i < g->n_input; i++) {
     const Onnx__ValueInfoProto *input = g->input[i];
-    int v;
+    int v = -1;
     if (ntk_names_get(&b->initializers, input->name) >= 0)
       continue; /* as old files list them */
     NTK_REQUIRE(input->type &&
@@ -331,7 +331,7 @@ static ntk_status resolve_inputs(builder *b, const Onnx__NodeProto *proto, int *
       v = ntk_names_get(&b->values, proto->input[i]);
       const int64_t source = ntk_names_get(&b->initializers, proto->input[i]);
       if (v < 0 && source >= 0) {
-        int index;
+        int index = -1;
         NTK_TRY(
             add_source(b, proto->input[i], b->import->graph->initializer[source], &index));
         v = index;
@@ -348,7 +348,7 @@ static ntk_status add_outputs(builder *b, const Onnx__NodeProto *proto, int numb
   ntk_status status = NTK_SUCCESS;
   const ntk_op *op = b->graph->nodes[number].op;
   for (size_t k = 0; k < proto->n_output; k++) {
-    int v;
+    int v = -1;
     const bool used =
         proto->output[k][0] && (k == 0 || ntk_names_get(&b->wanted, proto->output[k]) >= 0);
     if (!used)
