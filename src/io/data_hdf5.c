@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "io/h5.h"
+#include "io/source.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct hdf5_source {
+  ntk_data_source source; /* first: it is a source */
+  char *path;             /* as given, for messages */
+  hid_t file, inputs, labels;
+  int64_t labels_first; /* samples of the labels' data set, checked to be equal */
+  ntk_shape labels_shape;
+  ntk_dtype labels_dtype;
+} hdf5_source;
+
+bool ntk_hdf5_is(const char *path) {
+  static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+  unsigned char first[8];
+  FILE *file = fopen(path, "rb");
+  if (!file)
+    return false;
+  const bool good =
+      fread(first, 1, 8, file) == 8 && memcmp(first, signature, sizeof signature) == 0;
+  (void)fclose(file);
+  return good;
+}
+
+static ntk_status read_box(const hdf5_source *h, hid_t dataset, const ntk_shape *shape,
+                           int64_t first, int64_t count, ntk_dtype dtype, void *out) {
+  int64_t at[NTK_MAX_DIMS + 1] = {first}, size[NTK_MAX_DIMS + 1] = {count};
+  for (int i = 0; i < shape->ndim; i++)
+    size[i + 1] = shape->dim[i];
+  return ntk_h5_read_box(h->path, dataset, shape->ndim + 1, at, size, dtype, out);
+}
+
+static ntk_status hdf5_read(ntk_data_source *source, int64_t first, int64_t count,
+                            ntk_dtype dtype, void *out) {
+  hdf5_source *h = (hdf5_source *)source;
+  return read_box(h, h->inputs, &source->shape, first, count, dtype, out);
+}
+
+/* Integers of one axis are classes; anything else is a target. */
+static ntk_status hdf5_labels(ntk_data_source *source, int64_t first, int64_t count,
+                              int64_t **labels, ntk_tensor **targets) {
+  ntk_status status = NTK_SUCCESS;
+  hdf5_source *h = (hdf5_source *)source;
+  if (h->labels == 0)
+    goto done;
+  if (ntk_shape_size(&h->labels_shape) == 1 && !ntk_dtype_is_real(h->labels_dtype)) {
+    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, count, sizeof **labels, labels));
+    NTK_TRY(read_box(h, h->labels, &h->labels_shape, first, count, NTK_I64, *labels));
+  } else {
+    ntk_shape shape = {h->labels_shape.ndim + 1, {count}};
+    for (int i = 0; i < h->labels_shape.ndim; i++)
+      shape.dim[i + 1] = h->labels_shape.dim[i];
+    NTK_TRY(ntk_tensor_create(NTK_F64, &shape, targets));
+    NTK_TRY(
+        read_box(h, h->labels, &h->labels_shape, first, count, NTK_F64, (*targets)->data));
+  }
+done:
+  return status;
+}
+
+static void hdf5_close(ntk_data_source *source) {
+  hdf5_source *h = (hdf5_source *)source;
+  ntk_h5_close(&h->inputs);
+  ntk_h5_close(&h->labels);
+  ntk_h5_close(&h->file);
+  ntk_free(&h->path);
+  ntk_free(&h);
+}
+
+static ntk_status open_dataset(const hdf5_source *h, const char *name, hid_t *dataset,
+                               ntk_dtype *dtype, int64_t *samples, ntk_shape *shape) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t space = 0;
+  hsize_t dim[H5S_MAX_RANK];
+  int ndim;
+  NTK_REQUIRE(ntk_h5_has(h->file, name), NTK_ERR_FORMAT,
+              "%s: there is no data set %s; name it as FILE:/path", h->path, name);
+  NTK_OPEN_H5(h->path, *dataset, H5Dopen2(h->file, name, H5P_DEFAULT));
+  NTK_TRY(ntk_h5_dtype(h->path, *dataset, dtype));
+  NTK_OPEN_H5(h->path, space, H5Dget_space(*dataset));
+  NTK_OPEN_H5(h->path, ndim, H5Sget_simple_extent_dims(space, dim, NULL));
+  NTK_REQUIRE(ndim >= 1 && ndim < NTK_MAX_DIMS, NTK_ERR_FORMAT,
+              "%s: %s has %d axes; 1 to %d are read", h->path, name, ndim,
+              NTK_MAX_DIMS - 1);
+  *samples = (int64_t)dim[0];
+  shape->ndim = ndim - 1;
+  for (int i = 1; i < ndim; i++)
+    shape->dim[i - 1] = (int64_t)dim[i];
+done:
+  ntk_h5_close(&space);
+  return status;
+}
+
+static ntk_status open_labels(hdf5_source *h) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t samples;
+  if (!ntk_h5_has(h->file, "/labels"))
+    goto done;
+  NTK_TRY(
+      open_dataset(h, "/labels", &h->labels, &h->labels_dtype, &samples, &h->labels_shape));
+  NTK_REQUIRE(samples == h->source.samples, NTK_ERR_FORMAT,
+              "%s: %" PRId64 " labels for %" PRId64 " samples", h->path, samples,
+              h->source.samples);
+done:
+  return status;
+}
+
+ntk_status ntk_hdf5_open(const char *path, ntk_data_source **out) {
+  ntk_status status = NTK_SUCCESS;
+  hdf5_source *h = NULL;
+  char *file = NULL;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, 1, sizeof *h, &h));
+  NTK_TRY(ntk_strdup(path, &h->path));
+  NTK_TRY(ntk_strdup(path, &file));
+  char *colon = strstr(file, ":/");
+  const char *name = colon ? path + (colon - file) + 1 : "/inputs";
+  if (colon)
+    *colon = '\0';
+  NTK_OPEN_H5(path, h->file, H5Fopen(file, H5F_ACC_RDONLY, H5P_DEFAULT));
+  NTK_TRY(open_dataset(h, name, &h->inputs, &h->source.dtype, &h->source.samples,
+                       &h->source.shape));
+  if (!colon)
+    NTK_TRY(open_labels(h));
+  h->source.format = "HDF5";
+  h->source.read = hdf5_read;
+  h->source.read_labels = hdf5_labels;
+  h->source.close = hdf5_close;
+  *out = &h->source;
+  h = NULL;
+done:
+  ntk_free(&file);
+  if (h)
+    hdf5_close(&h->source);
+  return status;
+}

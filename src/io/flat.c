@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files that are a header and then rows of bytes: IDX, npy, CIFAR. zlib reads them all, as
+ * it passes through what is not compressed. */
+#include "base/memory.h"
+#include "io/source.h"
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+enum { HEADER_BYTES = 65536 };
+
+typedef struct flat {
+  ntk_data_source source; /* first: a flat is a source */
+  gzFile file;
+  char *path;
+  int64_t offset;    /* of the first row */
+  int64_t row_bytes; /* of a row, labels included */
+  int label_bytes;   /* in front of each row; the last of them is the class */
+  bool swap;         /* bytes of elements in the other order */
+} flat;
+
+/* Bytes at `offset`, fewer only at the end of the file. */
+static ntk_status read_at(flat *f, int64_t offset, void *out, int64_t bytes, int64_t *got) {
+  *got = 0;
+  if (gzseek(f->file, (z_off_t)offset, SEEK_SET) < 0)
+    return ntk_fail(NTK_ERR_FILE, "%s: cannot be read at byte %" PRId64, f->path, offset);
+  while (*got < bytes) {
+    const int64_t rest = bytes - *got, most = (int64_t)1 << 30;
+    const int n =
+        gzread(f->file, (char *)out + *got, (unsigned)(rest < most ? rest : most));
+    if (n < 0)
+      return ntk_fail(NTK_ERR_FORMAT, "%s: damaged: %s", f->path,
+                      gzerror(f->file, &(int){0}));
+    if (n == 0)
+      break;
+    *got += n;
+  }
+  return NTK_SUCCESS;
+}
+
+static ntk_status read_exactly(flat *f, int64_t offset, void *out, int64_t bytes) {
+  int64_t got;
+  const ntk_status status = read_at(f, offset, out, bytes, &got);
+  if (status == NTK_SUCCESS && got < bytes)
+    return ntk_fail(NTK_ERR_FORMAT,
+                    "%s: truncated: %" PRId64 " bytes are missing after byte %" PRId64,
+                    f->path, bytes - got, offset + got);
+  return status;
+}
+
+/* ---- headers --------------------------------------------------------------------------
+ */
+
+static bool is_little_endian(void) {
+  const uint16_t one = 1;
+  return *(const unsigned char *)&one == 1;
+}
+
+static bool is_idx(const unsigned char *h, int64_t bytes) {
+  return bytes >= 8 && h[0] == 0 && h[1] == 0 && h[2] >= 0x08 && h[2] <= 0x0e &&
+         h[2] != 0x0a && h[3] >= 1 && h[3] <= NTK_MAX_DIMS;
+}
+
+static bool is_npy(const unsigned char *h, int64_t bytes) {
+  return bytes >= 12 && memcmp(h, "\x93NUMPY", 6) == 0;
+}
+
+static bool take_dims(flat *f, int ndim, const int64_t *dim) {
+  if (ndim < 1)
+    return false;
+  f->source.samples = dim[0];
+  f->source.shape.ndim = ndim - 1;
+  for (int i = 1; i < ndim; i++)
+    f->source.shape.dim[i - 1] = dim[i];
+  return true;
+}
+
+/* http://yann.lecun.com/exdb/mnist: 0 0 type ndim, dims and elements big-endian. */
+static ntk_status open_idx(flat *f, const unsigned char *h, int64_t bytes) {
+  static const ntk_dtype types[] = {NTK_U8,  NTK_I8,  NTK_U8, NTK_I16,
+                                    NTK_I32, NTK_F32, NTK_F64};
+  int64_t dim[NTK_MAX_DIMS];
+  const int ndim = h[3];
+  if (bytes < 4 + 4 * ndim)
+    return ntk_fail(NTK_ERR_FORMAT, "%s: truncated in the IDX header", f->path);
+  for (int i = 0; i < ndim; i++) {
+    const unsigned char *d = h + 4 + 4 * i;
+    dim[i] = (int64_t)d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
+  }
+  (void)take_dims(f, ndim, dim);
+  f->source.format = "IDX";
+  f->source.dtype = types[h[2] - 0x08];
+  f->offset = 4 + 4 * ndim;
+  f->swap = is_little_endian();
+  return NTK_SUCCESS;
+}
+
+static bool parse_descr(const char *d, flat *f) {
+  static const struct {
+    const char *code;
+    ntk_dtype dtype;
+  } types[] = {{"f4", NTK_F32}, {"f8", NTK_F64}, {"i1", NTK_I8},  {"i2", NTK_I16},
+               {"i4", NTK_I32}, {"i8", NTK_I64}, {"u1", NTK_U8},  {"u2", NTK_U16},
+               {"u4", NTK_U32}, {"u8", NTK_U64}, {"b1", NTK_BOOL}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (strncmp(d + 1, types[i].code, 2) == 0) {
+      f->source.dtype = types[i].dtype;
+      f->swap = (d[0] == '>') == is_little_endian() && d[0] != '|';
+      return true;
+    }
+  return false;
+}
+
+/* numpy.lib.format: magic, version, length of a Python dict in text. */
+static ntk_status open_npy(flat *f, const unsigned char *h, int64_t bytes) {
+  char text[HEADER_BYTES];
+  int64_t dim[NTK_MAX_DIMS];
+  int ndim = 0;
+  const bool is_long = h[6] > 1;
+  const int64_t start = is_long ? 12 : 10;
+  const int64_t length =
+      is_long ? (int64_t)h[11] << 24 | h[10] << 16 | h[9] << 8 | h[8] : h[9] << 8 | h[8];
+  if (length >= HEADER_BYTES || bytes < start + length)
+    return ntk_fail(NTK_ERR_FORMAT, "%s: truncated in the npy header", f->path);
+  memcpy(text, h + start, (size_t)length);
+  text[length] = '\0';
+  const char *descr = strstr(text, "'descr': '"), *shape = strstr(text, "'shape': (");
+  if (!descr || !shape || !parse_descr(descr + 10, f))
+    return ntk_fail(NTK_ERR_UNSUPPORTED,
+                    "%s: the elements are neither real (f4, f8) nor integer", f->path);
+  if (!strstr(text, "'fortran_order': False"))
+    return ntk_fail(NTK_ERR_UNSUPPORTED,
+                    "%s: the array is in Fortran order; save numpy.ascontiguousarray of it",
+                    f->path);
+  for (const char *c = shape + 10; isdigit((unsigned char)*c) && ndim < NTK_MAX_DIMS;) {
+    long long value;
+    int used;
+    if (sscanf(c, "%lld%n", &value, &used) != 1)
+      break;
+    dim[ndim++] = value;
+    for (c += used; *c == ',' || *c == ' ';)
+      c++;
+  }
+  if (!take_dims(f, ndim, dim))
+    return ntk_fail(NTK_ERR_FORMAT, "%s: an array without axes has no samples", f->path);
+  f->source.format = "npy";
+  f->offset = start + length;
+  return NTK_SUCCESS;
+}
+
+/* www.cs.toronto.edu/~kriz/cifar.html: rows of labels and 3 x 32 x 32 bytes. */
+static int cifar_label_bytes(const char *path) {
+  struct stat s;
+  const size_t length = strlen(path);
+  if (length < 4 || strcmp(path + length - 4, ".bin") != 0 || stat(path, &s) != 0 ||
+      s.st_size == 0)
+    return 0;
+  return s.st_size % 3073 == 0 ? 1 : s.st_size % 3074 == 0 ? 2 : 0;
+}
+
+static void open_cifar(flat *f, int label_bytes) {
+  struct stat s = {0};
+  (void)stat(f->path, &s);
+  f->source.format = label_bytes == 1 ? "CIFAR-10" : "CIFAR-100";
+  f->source.dtype = NTK_U8;
+  f->source.shape = (ntk_shape){3, {3, 32, 32}};
+  f->source.samples = s.st_size / (3072 + label_bytes);
+  f->label_bytes = label_bytes;
+}
+
+/* ---- reading --------------------------------------------------------------------------
+ */
+
+static void swap_elements(unsigned char *data, int64_t n, size_t bytes) {
+  for (int64_t i = 0; i < n; i++, data += bytes)
+    for (size_t k = 0; k < bytes / 2; k++) {
+      const unsigned char byte = data[k];
+      data[k] = data[bytes - 1 - k];
+      data[bytes - 1 - k] = byte;
+    }
+}
+
+static ntk_status flat_read(ntk_data_source *source, int64_t first, int64_t count,
+                            ntk_dtype dtype, void *out) {
+  ntk_status status = NTK_SUCCESS;
+  flat *f = (flat *)source;
+  const int64_t size = ntk_shape_size(&source->shape);
+  const size_t bytes = ntk_dtype_bytes(source->dtype);
+  unsigned char *row = NULL;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, f->row_bytes, 1, &row));
+  for (int64_t i = 0; i < count; i++) {
+    NTK_TRY(read_exactly(f, f->offset + (first + i) * f->row_bytes, row, f->row_bytes));
+    unsigned char *values = row + f->label_bytes;
+    if (f->swap)
+      swap_elements(values, size, bytes);
+    ntk_convert(source->dtype, values, dtype,
+                (char *)out + i * size * (int64_t)ntk_dtype_bytes(dtype), size);
+  }
+done:
+  ntk_free(&row);
+  return status;
+}
+
+static ntk_status flat_labels(ntk_data_source *source, int64_t first, int64_t count,
+                              int64_t **labels, ntk_tensor **targets) {
+  ntk_status status = NTK_SUCCESS;
+  flat *f = (flat *)source;
+  unsigned char byte;
+  (void)targets;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, count, sizeof **labels, labels));
+  for (int64_t i = 0; i < count; i++) {
+    NTK_TRY(read_exactly(f, (first + i) * f->row_bytes + f->label_bytes - 1, &byte, 1));
+    (*labels)[i] = byte;
+  }
+done:
+  return status;
+}
+
+static void flat_close(ntk_data_source *source) {
+  flat *f = (flat *)source;
+  if (f->file)
+    (void)gzclose(f->file);
+  ntk_free(&f->path);
+  ntk_free(&f);
+}
+
+/* The last byte must be there; of what is compressed only reading can tell. */
+static ntk_status check_size(flat *f) {
+  ntk_status status = NTK_SUCCESS;
+  unsigned char byte;
+  const int64_t end = f->offset + f->source.samples * f->row_bytes;
+  if (f->source.samples > 0 && f->row_bytes > 0 && gzdirect(f->file))
+    NTK_TRY(read_exactly(f, end - 1, &byte, 1));
+done:
+  return status;
+}
+
+static ntk_status open_header(flat *f, const unsigned char *header, int64_t bytes) {
+  ntk_status status = NTK_SUCCESS;
+  const int label_bytes = cifar_label_bytes(f->path);
+  if (is_idx(header, bytes))
+    NTK_TRY(open_idx(f, header, bytes));
+  else if (is_npy(header, bytes))
+    NTK_TRY(open_npy(f, header, bytes));
+  else if (label_bytes > 0)
+    open_cifar(f, label_bytes);
+  else
+    status = ntk_fail(NTK_ERR_FORMAT, "%s: not HDF5, npy, IDX or CIFAR binary", f->path);
+done:
+  return status;
+}
+
+ntk_status ntk_flat_open(const char *path, ntk_data_source **out) {
+  ntk_status status = NTK_SUCCESS;
+  flat *f = NULL;
+  unsigned char *header = NULL;
+  int64_t bytes;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, 1, sizeof *f, &f));
+  NTK_TRY(ntk_strdup(path, &f->path));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, HEADER_BYTES, 1, &header));
+  f->file = gzopen(path, "rb");
+  NTK_REQUIRE(f->file, NTK_ERR_FILE, "%s: cannot be opened", path);
+  NTK_TRY(read_at(f, 0, header, HEADER_BYTES, &bytes));
+  NTK_TRY(open_header(f, header, bytes));
+  f->row_bytes = f->label_bytes + ntk_shape_size(&f->source.shape) *
+                                      (int64_t)ntk_dtype_bytes(f->source.dtype);
+  NTK_TRY(check_size(f));
+  f->source.read = flat_read;
+  f->source.read_labels = f->label_bytes > 0 ? flat_labels : NULL;
+  f->source.close = flat_close;
+  *out = &f->source;
+  f = NULL;
+done:
+  ntk_free(&header);
+  if (f)
+    flat_close(&f->source);
+  return status;
+}
+
+bool ntk_flat_is(const char *path) {
+  unsigned char header[16];
+  gzFile file = gzopen(path, "rb");
+  if (!file)
+    return false;
+  const int bytes = gzread(file, header, sizeof header);
+  (void)gzclose(file);
+  return is_idx(header, bytes) || is_npy(header, bytes) || cifar_label_bytes(path) > 0;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/h5.h"
+#include "base/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+/* The innermost message of the stack says what went wrong (errno text, "not found"). */
+static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *user) {
+  (void)n;
+  (void)snprintf(user, 256, "%s", error->desc ? error->desc : "no message");
+  return 1;
+}
+
+ntk_status ntk_fail_h5(const char *path, const char *call) {
+  char message[256] = "no message";
+  const char *start = strstr(call, "H5");
+  (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, message);
+  message[strcspn(message, "\n")] = '\0';
+  return ntk_fail(NTK_ERR_HDF5, "%s: %s (%.*s)", path, message, (int)strcspn(start, "("),
+                  start);
+}
+
+void ntk_h5_close(hid_t *id) {
+  if (*id > 0)
+    (void)H5Idec_ref(*id);
+  *id = 0;
+}
+
+hid_t ntk_h5_type(ntk_dtype dtype) {
+  switch (dtype) {
+  case NTK_F32:
+    return H5T_NATIVE_FLOAT;
+  case NTK_F64:
+    return H5T_NATIVE_DOUBLE;
+  case NTK_I64:
+    return H5T_NATIVE_INT64;
+  case NTK_I32:
+    return H5T_NATIVE_INT32;
+  case NTK_I16:
+    return H5T_NATIVE_INT16;
+  case NTK_I8:
+    return H5T_NATIVE_INT8;
+  case NTK_U64:
+    return H5T_NATIVE_UINT64;
+  case NTK_U32:
+    return H5T_NATIVE_UINT32;
+  case NTK_U16:
+    return H5T_NATIVE_UINT16;
+  default:
+    return H5T_NATIVE_UINT8;
+  }
+}
+
+/* Half floats are read as f32. */
+static bool dtype_of(hid_t type, ntk_dtype *out) {
+  const size_t bytes = H5Tget_size(type);
+  const H5T_class_t class = H5Tget_class(type);
+  if (class == H5T_FLOAT) {
+    *out = bytes > 4 ? NTK_F64 : NTK_F32;
+    return bytes <= 8;
+  }
+  if (class != H5T_INTEGER || bytes > 8)
+    return false;
+  static const ntk_dtype with_sign[] = {NTK_I8, NTK_I16, NTK_I32, NTK_I64};
+  static const ntk_dtype without[] = {NTK_U8, NTK_U16, NTK_U32, NTK_U64};
+  const int size = bytes > 4 ? 3 : bytes > 2 ? 2 : bytes > 1 ? 1 : 0;
+  *out = H5Tget_sign(type) == H5T_SGN_NONE ? without[size] : with_sign[size];
+  return true;
+}
+
+ntk_status ntk_h5_dtype(const char *path, hid_t dataset, ntk_dtype *out) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t type = 0;
+  NTK_OPEN_H5(path, type, H5Dget_type(dataset));
+  NTK_REQUIRE(dtype_of(type, out), NTK_ERR_UNSUPPORTED,
+              "%s: the elements are neither real (at most 64 bits) nor integer", path);
+done:
+  ntk_h5_close(&type);
+  return status;
+}
+
+bool ntk_h5_has(hid_t file, const char *name) {
+  htri_t there = -1;
+  H5E_BEGIN_TRY { there = H5Oexists_by_name(file, name, H5P_DEFAULT); }
+  H5E_END_TRY;
+  return there > 0;
+}
+
+/* ---- data sets and attributes ---------------------------------------------------------
+ */
+
+static void to_hsize(int ndim, const int64_t *from, hsize_t *to) {
+  for (int i = 0; i < ndim; i++)
+    to[i] = (hsize_t)from[i];
+}
+
+ntk_status ntk_h5_put(const char *path, hid_t file, const char *name, ntk_dtype dtype,
+                      int ndim, const int64_t *dim, const void *values, hid_t *out) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t space = 0, create = 0, dataset = 0;
+  hsize_t size[NTK_MAX_DIMS];
+  to_hsize(ndim, dim, size);
+  NTK_OPEN_H5(path, space, H5Screate_simple(ndim, size, NULL));
+  NTK_OPEN_H5(path, create, H5Pcreate(H5P_DATASET_CREATE));
+  NTK_TRY_H5(path, H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY));
+  NTK_OPEN_H5(
+      path, dataset,
+      H5Dcreate2(file, name, ntk_h5_type(dtype), space, H5P_DEFAULT, create, H5P_DEFAULT));
+  if (values) {
+    const int64_t zero[NTK_MAX_DIMS] = {0};
+    NTK_TRY(ntk_h5_write_box(path, dataset, ndim, zero, dim, dtype, values));
+  }
+  if (out) {
+    *out = dataset;
+    dataset = 0;
+  }
+done:
+  ntk_h5_close(&dataset);
+  ntk_h5_close(&create);
+  ntk_h5_close(&space);
+  return status;
+}
+
+static ntk_status text_type(const char *path, size_t bytes, hid_t *out) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t type = 0;
+  NTK_OPEN_H5(path, type, H5Tcopy(H5T_C_S1));
+  NTK_TRY_H5(path, H5Tset_size(type, bytes));
+  NTK_TRY_H5(path, H5Tset_cset(type, H5T_CSET_UTF8));
+  *out = type;
+  type = 0;
+done:
+  ntk_h5_close(&type);
+  return status;
+}
+
+ntk_status ntk_h5_put_text(const char *path, hid_t file, const char *name,
+                           const char *text) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t type = 0, space = 0, dataset = 0;
+  NTK_TRY(text_type(path, strlen(text) + 1, &type));
+  NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
+  NTK_TRY_H5(path, dataset,
+             H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY_H5(path, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
+done:
+  ntk_h5_close(&dataset);
+  ntk_h5_close(&space);
+  ntk_h5_close(&type);
+  return status;
+}
+
+ntk_status ntk_h5_get_text(const char *path, hid_t file, const char *name, char **text) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t type = 0, memory = 0, dataset = 0;
+  char *buffer = NULL;
+  NTK_OPEN_H5(path, dataset, H5Dopen2(file, name, H5P_DEFAULT));
+  NTK_OPEN_H5(path, type, H5Dget_type(dataset));
+  NTK_REQUIRE(H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0,
+              NTK_ERR_FORMAT, "%s: /%s is not text of fixed length", path, name);
+  const size_t bytes = H5Tget_size(type) + 1;
+  NTK_TRY(text_type(path, bytes, &memory));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)bytes, 1, &buffer));
+  NTK_TRY_H5(path, H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer));
+  *text = buffer;
+  buffer = NULL;
+done:
+  ntk_free(&buffer);
+  ntk_h5_close(&dataset);
+  ntk_h5_close(&memory);
+  ntk_h5_close(&type);
+  return status;
+}
+
+ntk_status ntk_h5_note(const char *path, hid_t object, const char *name, const char *text) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t type = 0, space = 0, attribute = 0;
+  NTK_TRY(text_type(path, strlen(text) + 1, &type));
+  NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
+  NTK_OPEN_H5(path, attribute,
+              H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY_H5(path, H5Awrite(attribute, type, text));
+done:
+  ntk_h5_close(&attribute);
+  ntk_h5_close(&space);
+  ntk_h5_close(&type);
+  return status;
+}
+
+ntk_status ntk_h5_note_real(const char *path, hid_t object, const char *name,
+                            double value) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t space = 0, attribute = 0;
+  NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
+  if (H5Aexists(object, name) > 0)
+    NTK_OPEN_H5(path, attribute, H5Aopen(object, name, H5P_DEFAULT));
+  else
+    NTK_TRY_H5(
+        path, attribute,
+        H5Acreate2(object, name, H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY_H5(path, H5Awrite(attribute, H5T_NATIVE_DOUBLE, &value));
+done:
+  ntk_h5_close(&attribute);
+  ntk_h5_close(&space);
+  return status;
+}
+
+bool ntk_h5_get_real(hid_t object, const char *name, double *value) {
+  bool good = false;
+  if (H5Aexists(object, name) <= 0)
+    return false;
+  hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+  good = attribute > 0 && H5Aread(attribute, H5T_NATIVE_DOUBLE, value) >= 0;
+  ntk_h5_close(&attribute);
+  return good;
+}
+
+/* ---- boxes ----------------------------------------------------------------------------
+ */
+
+typedef struct box {
+  const char *path;
+  hid_t dataset;
+  int ndim;
+  ntk_dtype dtype;
+  char *values;
+  bool write;
+} box;
+
+static ntk_status move_piece(const box *b, const hsize_t *first, const hsize_t *count,
+                             char *values) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t file_space = 0, memory_space = 0;
+  const hid_t type = ntk_h5_type(b->dtype);
+  NTK_OPEN_H5(b->path, file_space, H5Dget_space(b->dataset));
+  NTK_OPEN_H5(b->path, memory_space, H5Screate_simple(b->ndim, count, NULL));
+  NTK_TRY_H5(b->path,
+             H5Sselect_hyperslab(file_space, H5S_SELECT_SET, first, NULL, count, NULL));
+  if (b->write)
+    NTK_TRY_H5(b->path,
+               H5Dwrite(b->dataset, type, memory_space, file_space, H5P_DEFAULT, values));
+  else
+    NTK_TRY_H5(b->path,
+               H5Dread(b->dataset, type, memory_space, file_space, H5P_DEFAULT, values));
+done:
+  ntk_h5_close(&memory_space);
+  ntk_h5_close(&file_space);
+  return status;
+}
+
+static ntk_status move_box(const box *b, const int64_t *first, const int64_t *count) {
+  ntk_status status = NTK_SUCCESS;
+  hsize_t at[NTK_MAX_DIMS], size[NTK_MAX_DIMS];
+  int64_t row_bytes = (int64_t)ntk_dtype_bytes(b->dtype);
+  to_hsize(b->ndim, first, at);
+  to_hsize(b->ndim, count, size);
+  for (int i = 1; i < b->ndim; i++)
+    row_bytes *= count[i];
+  if (row_bytes == 0)
+    goto done;
+  const int64_t limit = (int64_t)1 << 30;
+  const int64_t step = row_bytes < limit ? limit / row_bytes : 1;
+  for (int64_t i = 0; i < count[0]; i += step) {
+    at[0] = (hsize_t)(first[0] + i);
+    size[0] = (hsize_t)(count[0] - i < step ? count[0] - i : step);
+    NTK_TRY(move_piece(b, at, size, b->values + i * row_bytes));
+  }
+done:
+  return status;
+}
+
+ntk_status ntk_h5_read_box(const char *path, hid_t dataset, int ndim, const int64_t *first,
+                           const int64_t *count, ntk_dtype dtype, void *values) {
+  const box b = {path, dataset, ndim, dtype, values, false};
+  return move_box(&b, first, count);
+}
+
+ntk_status ntk_h5_write_box(const char *path, hid_t dataset, int ndim, const int64_t *first,
+                            const int64_t *count, ntk_dtype dtype, const void *values) {
+  const box b = {path, dataset, ndim, dtype, (char *)(uintptr_t)values, true};
+  return move_box(&b, first, count);
+}

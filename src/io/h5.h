@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_IO_H5_H
+#define NTK_IO_H5_H
+
+#include "base/status.h"
+#include "tensor/tensor.h"
+#include <hdf5.h>
+
+/* The one checking wrapper of HDF5: every call goes through NTK_TRY_H5, which leaves the
+ * caller's error settings as they were. All calls here are local. */
+
+/* Records what HDF5 said last about `path`, NTK_ERR_HDF5. */
+ntk_status ntk_fail_h5(const char *path, const char *call);
+
+/* Identifiers and error codes alike are negative on failure. */
+#define NTK_TRY_H5(path, call)                                                             \
+  do {                                                                                     \
+    bool ntk_h5_bad_ = true;                                                               \
+    H5E_BEGIN_TRY { ntk_h5_bad_ = (call) < 0; }                                            \
+    H5E_END_TRY;                                                                           \
+    if (ntk_h5_bad_) {                                                                     \
+      status = ntk_fail_h5(path, #call);                                                   \
+      goto done;                                                                           \
+    }                                                                                      \
+  } while (0)
+/* id = call, or fails. */
+#define NTK_OPEN_H5(path, id, call) NTK_TRY_H5(path, (id) = (call))
+
+/* Closes an identifier of any kind where it is > 0, and zeroes it. */
+void ntk_h5_close(hid_t *id);
+
+hid_t ntk_h5_type(ntk_dtype dtype); /* native type in memory and in new files */
+/* Type of a data set's elements; NTK_ERR_UNSUPPORTED names what is neither real nor
+ * integer. */
+NTK_CHECKED ntk_status ntk_h5_dtype(const char *path, hid_t dataset, ntk_dtype *out);
+/* Does the file have an object of this name? */
+bool ntk_h5_has(hid_t file, const char *name);
+
+/* Creates a contiguous data set [shape] and, where values is not NULL, writes it.
+ * *out: owned by the caller; NULL: closed. */
+NTK_CHECKED ntk_status ntk_h5_put(const char *path, hid_t file, const char *name,
+                                  ntk_dtype dtype, int ndim, const int64_t *dim,
+                                  const void *values, hid_t *out);
+/* Scalar data set with UTF-8 text of fixed length. */
+NTK_CHECKED ntk_status ntk_h5_put_text(const char *path, hid_t file, const char *name,
+                                       const char *text);
+/* The same read back; *text to be freed with ntk_free. */
+NTK_CHECKED ntk_status ntk_h5_get_text(const char *path, hid_t file, const char *name,
+                                       char **text);
+/* Attributes of an object: text of fixed length, or one number. A number that exists is
+ * overwritten in place. */
+NTK_CHECKED ntk_status ntk_h5_note(const char *path, hid_t object, const char *name,
+                                   const char *text);
+NTK_CHECKED ntk_status ntk_h5_note_real(const char *path, hid_t object, const char *name,
+                                        double value);
+/* False where the attribute is missing. */
+bool ntk_h5_get_real(hid_t object, const char *name, double *value);
+
+/* Reads (write: writes) the box first .. first + count of a data set as `dtype`, row-major,
+ * in pieces below 1 GiB along the first axis. */
+NTK_CHECKED ntk_status ntk_h5_read_box(const char *path, hid_t dataset, int ndim,
+                                       const int64_t *first, const int64_t *count,
+                                       ntk_dtype dtype, void *values);
+NTK_CHECKED ntk_status ntk_h5_write_box(const char *path, hid_t dataset, int ndim,
+                                        const int64_t *first, const int64_t *count,
+                                        ntk_dtype dtype, const void *values);
+
+#endif
