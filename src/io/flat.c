@@ -25,7 +25,7 @@ typedef struct flat {
 /* Bytes at `offset`, fewer only at the end of the file. */
 static ntk_status read_at(flat *f, int64_t offset, void *out, int64_t bytes, int64_t *got) {
   *got = 0;
-  if (gzseek(f->file, (z_off_t)offset, SEEK_SET) < 0)
+  if (gztell(f->file) != offset && gzseek(f->file, (z_off_t)offset, SEEK_SET) < 0)
     return ntk_fail(NTK_ERR_FILE, "%s: cannot be read at byte %" PRId64, f->path, offset);
   while (*got < bytes) {
     const int64_t rest = bytes - *got, most = (int64_t)1 << 30;

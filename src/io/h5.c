@@ -140,8 +140,8 @@ ntk_status ntk_h5_put_text(const char *path, hid_t file, const char *name,
   hid_t type = 0, space = 0, dataset = 0;
   NTK_TRY(text_type(path, strlen(text) + 1, &type));
   NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
-  NTK_TRY_H5(path, dataset,
-             H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_OPEN_H5(path, dataset,
+              H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
   NTK_TRY_H5(path, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
 done:
   ntk_h5_close(&dataset);
@@ -195,7 +195,7 @@ ntk_status ntk_h5_note_real(const char *path, hid_t object, const char *name,
   if (H5Aexists(object, name) > 0)
     NTK_OPEN_H5(path, attribute, H5Aopen(object, name, H5P_DEFAULT));
   else
-    NTK_TRY_H5(
+    NTK_OPEN_H5(
         path, attribute,
         H5Acreate2(object, name, H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT));
   NTK_TRY_H5(path, H5Awrite(attribute, H5T_NATIVE_DOUBLE, &value));
