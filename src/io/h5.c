@@ -172,45 +172,56 @@ done:
   return status;
 }
 
-ntk_status ntk_h5_note(const char *path, hid_t object, const char *name, const char *text) {
+ntk_status ntk_h5_note(const char *path, hid_t object, const char *name, int count,
+                       const char *const *texts) {
   ntk_status status = NTK_SUCCESS;
   hid_t type = 0, space = 0, attribute = 0;
-  NTK_TRY(text_type(path, strlen(text) + 1, &type));
-  NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
+  const hsize_t dim = (hsize_t)count;
+  size_t bytes = 1;
+  char *cells = NULL;
+  for (int i = 0; i < count; i++)
+    if (strlen(texts[i]) + 1 > bytes)
+      bytes = strlen(texts[i]) + 1;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, bytes, &cells));
+  for (int i = 0; i < count; i++)
+    memcpy(cells + (size_t)i * bytes, texts[i], strlen(texts[i]));
+  NTK_TRY(text_type(path, bytes, &type));
+  NTK_OPEN_H5(path, space,
+              count == 1 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &dim, NULL));
   NTK_OPEN_H5(path, attribute,
               H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT));
-  NTK_TRY_H5(path, H5Awrite(attribute, type, text));
+  NTK_TRY_H5(path, H5Awrite(attribute, type, cells));
 done:
+  ntk_free(&cells);
   ntk_h5_close(&attribute);
   ntk_h5_close(&space);
   ntk_h5_close(&type);
   return status;
 }
 
-ntk_status ntk_h5_note_real(const char *path, hid_t object, const char *name,
-                            double value) {
+ntk_status ntk_h5_note_number(const char *path, hid_t object, const char *name,
+                              ntk_dtype dtype, const void *value) {
   ntk_status status = NTK_SUCCESS;
   hid_t space = 0, attribute = 0;
+  const hid_t type = ntk_h5_type(dtype);
   NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
   if (H5Aexists(object, name) > 0)
     NTK_OPEN_H5(path, attribute, H5Aopen(object, name, H5P_DEFAULT));
   else
-    NTK_OPEN_H5(
-        path, attribute,
-        H5Acreate2(object, name, H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT));
-  NTK_TRY_H5(path, H5Awrite(attribute, H5T_NATIVE_DOUBLE, &value));
+    NTK_OPEN_H5(path, attribute,
+                H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY_H5(path, H5Awrite(attribute, type, value));
 done:
   ntk_h5_close(&attribute);
   ntk_h5_close(&space);
   return status;
 }
 
-bool ntk_h5_get_real(hid_t object, const char *name, double *value) {
-  bool good = false;
+bool ntk_h5_get_number(hid_t object, const char *name, ntk_dtype dtype, void *value) {
   if (H5Aexists(object, name) <= 0)
     return false;
   hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
-  good = attribute > 0 && H5Aread(attribute, H5T_NATIVE_DOUBLE, value) >= 0;
+  const bool good = attribute > 0 && H5Aread(attribute, ntk_h5_type(dtype), value) >= 0;
   ntk_h5_close(&attribute);
   return good;
 }

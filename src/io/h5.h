@@ -47,14 +47,14 @@ NTK_CHECKED ntk_status ntk_h5_put_text(const char *path, hid_t file, const char 
 /* The same read back; *text to be freed with ntk_free. */
 NTK_CHECKED ntk_status ntk_h5_get_text(const char *path, hid_t file, const char *name,
                                        char **text);
-/* Attributes of an object: text of fixed length, or one number. A number that exists is
- * overwritten in place. */
+/* Attributes of an object: `count` texts of fixed length (a scalar where 1), or one number,
+ * which is overwritten in place where it exists. */
 NTK_CHECKED ntk_status ntk_h5_note(const char *path, hid_t object, const char *name,
-                                   const char *text);
-NTK_CHECKED ntk_status ntk_h5_note_real(const char *path, hid_t object, const char *name,
-                                        double value);
+                                   int count, const char *const *texts);
+NTK_CHECKED ntk_status ntk_h5_note_number(const char *path, hid_t object, const char *name,
+                                          ntk_dtype dtype, const void *value);
 /* False where the attribute is missing. */
-bool ntk_h5_get_real(hid_t object, const char *name, double *value);
+bool ntk_h5_get_number(hid_t object, const char *name, ntk_dtype dtype, void *value);
 
 /* Reads (write: writes) the box first .. first + count of a data set as `dtype`, row-major,
  * in pieces below 1 GiB along the first axis. */

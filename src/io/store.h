@@ -46,14 +46,23 @@ NTK_CHECKED ntk_status ntk_store_write(ntk_store *store, const ntk_tile *tile,
  * O] in f64. Local. */
 NTK_CHECKED ntk_status ntk_store_write_outputs(ntk_store *store, int side, int64_t first,
                                                int64_t count, const double *values);
-/* Purpose: close. complete: sets the attribute and renames to OUTPUT; else OUTPUT.part
- * stays (nothing is left where no tile was ever marked). Collective; frees the handle, also
- * on failure. NULL-safe. */
-NTK_CHECKED ntk_status ntk_store_close(ntk_store **store, bool complete);
+/* What is known only at the end; the same on all ranks. */
+typedef struct ntk_store_facts {
+  double seconds;     /* of the job */
+  double gflops;      /* minimal flops by seconds of contraction */
+  double gemm_gflops; /* of all ranks, measured in the same run */
+} ntk_store_facts;
 
-/* Facts of a kernel file, for `info`: shape, completeness, trace, symmetry, extreme
- * diagonal entries, provenance. Local. */
+/* Purpose: close. complete: notes the facts (may be NULL), sets the attribute and renames
+ * to OUTPUT; else OUTPUT.part stays (nothing is left where nothing was ever written).
+ * Collective; frees the handle, also on failure. NULL-safe. */
+NTK_CHECKED ntk_status ntk_store_close(ntk_store **store, bool complete,
+                                       const ntk_store_facts *facts);
+
+/* Is there a kernel file OUTPUT, or an unfinished OUTPUT.part? Local. */
 bool ntk_store_is(const char *path);
+/* Facts of it, for `info`: shape, completeness, trace, symmetry, extreme diagonal entries,
+ * provenance. Local. */
 NTK_CHECKED ntk_status ntk_store_describe(const char *path, bool json, ntk_text *text);
 /* Text of /plan of a kernel file; *text to be freed with ntk_free. Local. */
 NTK_CHECKED ntk_status ntk_store_read_plan(const char *path, char **text);
