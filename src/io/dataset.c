@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conversion of images and labels into one HDF5 file of samples. */
+#include "base/memory.h"
+#include "base/random.h"
+#include "io/data.h"
+#include "io/h5.h"
+#include "io/source.h"
+#include <inttypes.h>
+#include <scantk/options.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_CHANNELS = 4096 };
+
+typedef struct conversion {
+  ntk_options *options;
+  const char *path;
+  ntk_data_source *images, *label_file;
+  int64_t first, count; /* the range read */
+  int64_t *labels;      /* [count] class numbers, NULL without */
+  ntk_tensor *targets;  /* [count, ...] */
+  int64_t *order;       /* [kept] samples of the range, as written */
+  int64_t kept;
+  ntk_shape shape;               /* of a sample as written */
+  int permutation[NTK_MAX_DIMS]; /* axis of the source for each axis written */
+  bool is_permuted, is_real;     /* values are computed with */
+  double divide;
+  int64_t channels; /* of --normalize, 0 without */
+  double mean[MOST_CHANNELS], deviation[MOST_CHANNELS];
+} conversion;
+
+/* ---- options --------------------------------------------------------------------------
+ */
+
+/* Numbers separated by commas up to `end`; -1 where it is no such list. */
+static int64_t parse_list(const char *text, char end, double *out, int64_t most) {
+  int64_t n = 0;
+  for (;;) {
+    char *rest;
+    if (n == most)
+      return -1;
+    out[n++] = strtod(text, &rest);
+    if (rest == text)
+      return -1;
+    if (*rest == end)
+      return n;
+    if (*rest != ',')
+      return -1;
+    text = rest + 1;
+  }
+}
+
+static ntk_status parse_normalize(conversion *c) {
+  const char *text = ntk_options_string(c->options, "normalize");
+  if (!text)
+    return NTK_SUCCESS;
+  const char *slash = strchr(text, '/');
+  const int64_t means = slash ? parse_list(text, '/', c->mean, MOST_CHANNELS) : -1;
+  c->channels = slash ? parse_list(slash + 1, '\0', c->deviation, MOST_CHANNELS) : -1;
+  if (c->channels < 1 || means != c->channels)
+    return ntk_fail(NTK_ERR_ARGUMENT, "--normalize: '%s' is not m1,m2,.../s1,s2,...", text);
+  for (int64_t i = 0; i < c->channels; i++)
+    if (!(c->deviation[i] > 0))
+      return ntk_fail(NTK_ERR_ARGUMENT, "--normalize: deviation %g is not positive",
+                      c->deviation[i]);
+  if (c->channels > 1 && (c->shape.ndim < 1 || c->shape.dim[0] != c->channels))
+    return ntk_fail(NTK_ERR_SHAPE,
+                    "--normalize has %" PRId64 " channels, a sample has %" PRId64,
+                    c->channels, c->shape.ndim ? c->shape.dim[0] : 1);
+  return NTK_SUCCESS;
+}
+
+static ntk_status parse_transpose(conversion *c) {
+  const char *text = ntk_options_string(c->options, "transpose");
+  double axis[NTK_MAX_DIMS];
+  bool seen[NTK_MAX_DIMS] = {false};
+  const int ndim = c->images->shape.ndim;
+  c->shape = c->images->shape;
+  if (!text)
+    return NTK_SUCCESS;
+  if (parse_list(text, '\0', axis, NTK_MAX_DIMS) != ndim)
+    return ntk_fail(NTK_ERR_ARGUMENT,
+                    "--transpose: '%s' does not name the %d axes of a sample", text, ndim);
+  for (int i = 0; i < ndim; i++) {
+    const int a = (int)axis[i];
+    if (a < 0 || a >= ndim || seen[a] || a != axis[i])
+      return ntk_fail(NTK_ERR_ARGUMENT, "--transpose: '%s' is no permutation of 0 .. %d",
+                      text, ndim - 1);
+    seen[a] = true;
+    c->permutation[i] = a;
+    c->shape.dim[i] = c->images->shape.dim[a];
+  }
+  c->is_permuted = true;
+  return NTK_SUCCESS;
+}
+
+static ntk_status parse_values(conversion *c) {
+  ntk_status status = NTK_SUCCESS;
+  const bool divide = ntk_options_given(c->options, "divide");
+  const bool scale = ntk_options_given(c->options, "scale");
+  NTK_REQUIRE(!divide || !scale, NTK_ERR_ARGUMENT,
+              "--scale is the same as --divide: give one of them");
+  c->divide =
+      divide || scale ? ntk_options_real(c->options, divide ? "divide" : "scale") : 1;
+  NTK_TRY(parse_transpose(c));
+  NTK_TRY(parse_normalize(c));
+  c->is_real = divide || scale || c->channels > 0;
+done:
+  return status;
+}
+
+/* ---- what is taken --------------------------------------------------------------------
+ */
+
+static ntk_status read_labels(conversion *c) {
+  ntk_status status = NTK_SUCCESS;
+  const char *path = ntk_options_string(c->options, "labels");
+  ntk_data_source *s;
+  if (!path) {
+    if (c->images->read_labels)
+      NTK_TRY(
+          c->images->read_labels(c->images, c->first, c->count, &c->labels, &c->targets));
+    goto done;
+  }
+  NTK_TRY(ntk_source_open(path, &c->label_file));
+  s = c->label_file;
+  NTK_REQUIRE(s->samples == c->images->samples, NTK_ERR_SHAPE,
+              "%s: %" PRId64 " labels for %" PRId64 " samples", path, s->samples,
+              c->images->samples);
+  if (ntk_shape_size(&s->shape) == 1 && !ntk_dtype_is_real(s->dtype)) {
+    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->count, sizeof *c->labels, &c->labels));
+    NTK_TRY(s->read(s, c->first, c->count, NTK_I64, c->labels));
+  } else {
+    ntk_shape shape = {s->shape.ndim + 1, {c->count}};
+    memcpy(shape.dim + 1, s->shape.dim, sizeof(int64_t) * (size_t)s->shape.ndim);
+    NTK_TRY(ntk_tensor_create(NTK_F64, &shape, &c->targets));
+    NTK_TRY(s->read(s, c->first, c->count, NTK_F64, c->targets->data));
+  }
+done:
+  return status;
+}
+
+/* Keeps the samples of the classes named, which become 0, 1, ... */
+static ntk_status keep_classes(conversion *c) {
+  const char *text = ntk_options_string(c->options, "classes");
+  double class[MOST_CHANNELS];
+  if (!text)
+    return NTK_SUCCESS;
+  const int64_t n = parse_list(text, '\0', class, MOST_CHANNELS);
+  if (n < 1)
+    return ntk_fail(NTK_ERR_ARGUMENT, "--classes: '%s' is not a list such as 3,5", text);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < c->kept; i++)
+    for (int64_t k = 0; k < n; k++)
+      if (c->labels[c->order[i]] == (int64_t) class[k]) {
+        c->labels[c->order[i]] = k;
+        c->order[kept++] = c->order[i];
+        break;
+      }
+  c->kept = kept;
+  return NTK_SUCCESS;
+}
+
+/* Fisher and Yates. */
+static void shuffle(conversion *c) {
+  const uint64_t seed = (uint64_t)ntk_options_int(c->options, "shuffle");
+  for (int64_t i = c->kept - 1; i > 0; i--) {
+    const int64_t k = (int64_t)(ntk_random_uniform(seed, 0, (uint64_t)i) * (double)(i + 1));
+    const int64_t other = c->order[k];
+    c->order[k] = c->order[i];
+    c->order[i] = other;
+  }
+}
+
+static ntk_status keep_per_class(conversion *c) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t most = ntk_options_int(c->options, "per-class");
+  int64_t *seen = NULL, classes = 0, kept = 0;
+  for (int64_t i = 0; i < c->kept; i++) {
+    const int64_t label = c->labels[c->order[i]];
+    NTK_REQUIRE(label >= 0 && label < (int64_t)1 << 32, NTK_ERR_FORMAT,
+                "--per-class: label %" PRId64 " is not a class number", label);
+    classes = label >= classes ? label + 1 : classes;
+  }
+  NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, classes, sizeof *seen, &seen));
+  for (int64_t i = 0; i < c->kept; i++)
+    if (seen[c->labels[c->order[i]]]++ < most)
+      c->order[kept++] = c->order[i];
+  c->kept = kept;
+done:
+  ntk_free(&seen);
+  return status;
+}
+
+static ntk_status choose_samples(conversion *c) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t last = c->images->samples;
+  if (ntk_options_range(c->options, "range", &c->first, &last))
+    NTK_REQUIRE(last <= c->images->samples, NTK_ERR_ARGUMENT,
+                "--range %" PRId64 ":%" PRId64 ": there are %" PRId64 " samples", c->first,
+                last, c->images->samples);
+  c->count = c->kept = last - c->first;
+  NTK_TRY(read_labels(c));
+  const bool needs = ntk_options_given(c->options, "classes") ||
+                     ntk_options_given(c->options, "per-class");
+  NTK_REQUIRE(!needs || c->labels, NTK_ERR_ARGUMENT,
+              "--classes and --per-class need class labels: give --labels");
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->count, sizeof *c->order, &c->order));
+  for (int64_t i = 0; i < c->count; i++)
+    c->order[i] = i;
+  NTK_TRY(keep_classes(c));
+  if (ntk_options_given(c->options, "shuffle"))
+    shuffle(c);
+  if (ntk_options_given(c->options, "per-class"))
+    NTK_TRY(keep_per_class(c));
+  NTK_REQUIRE(c->kept > 0, NTK_ERR_ARGUMENT, "no sample is left");
+done:
+  return status;
+}
+
+/* ---- values ---------------------------------------------------------------------------
+ */
+
+static void permute(const conversion *c, const char *from, char *to, size_t bytes) {
+  int64_t stride[NTK_MAX_DIMS], at[NTK_MAX_DIMS] = {0};
+  const int64_t size = ntk_shape_size(&c->shape);
+  ntk_shape_strides(&c->images->shape, stride);
+  for (int64_t i = 0; i < size; i++) {
+    int64_t offset = 0;
+    for (int a = 0; a < c->shape.ndim; a++)
+      offset += at[a] * stride[c->permutation[a]];
+    memcpy(to + (size_t)i * bytes, from + (size_t)offset * bytes, bytes);
+    for (int a = c->shape.ndim - 1; a >= 0 && ++at[a] == c->shape.dim[a]; a--)
+      at[a] = 0;
+  }
+}
+
+static void compute(const conversion *c, double *values) {
+  const int64_t size = ntk_shape_size(&c->shape);
+  const int64_t each = c->channels > 0 ? size / c->channels : size;
+  for (int64_t i = 0; i < size; i++) {
+    values[i] /= c->divide;
+    if (c->channels > 0)
+      values[i] = (values[i] - c->mean[i / each]) / c->deviation[i / each];
+  }
+}
+
+/* Sample by sample: read, permuted, scaled, written. */
+static ntk_status write_samples(const conversion *c, hid_t inputs, int ndim) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t size = ntk_shape_size(&c->shape);
+  const ntk_dtype work = c->is_real ? NTK_F64 : c->images->dtype;
+  const size_t bytes = ntk_dtype_bytes(work);
+  char *values = NULL, *permuted = NULL;
+  int64_t at[NTK_MAX_DIMS + 1] = {0}, count[NTK_MAX_DIMS + 1] = {1, size};
+  if (ndim == c->shape.ndim + 1)
+    memcpy(count + 1, c->shape.dim, sizeof(int64_t) * (size_t)c->shape.ndim);
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, size, bytes, &values));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, size, bytes, &permuted));
+  for (int64_t i = 0; i < c->kept; i++) {
+    NTK_TRY(c->images->read(c->images, c->first + c->order[i], 1, work, values));
+    char *sample = values;
+    if (c->is_permuted) {
+      permute(c, values, permuted, bytes);
+      sample = permuted;
+    }
+    if (c->is_real)
+      compute(c, (double *)(void *)sample);
+    at[0] = i;
+    NTK_TRY(ntk_h5_write_box(c->path, inputs, ndim, at, count, work, sample));
+  }
+done:
+  ntk_free(&values);
+  ntk_free(&permuted);
+  return status;
+}
+
+static ntk_status write_labels(const conversion *c, hid_t file) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t *labels = NULL, *index = NULL;
+  double *targets = NULL;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept, sizeof *index, &index));
+  for (int64_t i = 0; i < c->kept; i++)
+    index[i] = c->first + c->order[i];
+  NTK_TRY(ntk_h5_put(c->path, file, "/source_index", NTK_I64, 1, &c->kept, index, NULL));
+  if (c->labels) {
+    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept, sizeof *labels, &labels));
+    for (int64_t i = 0; i < c->kept; i++)
+      labels[i] = c->labels[c->order[i]];
+    NTK_TRY(ntk_h5_put(c->path, file, "/labels", NTK_I64, 1, &c->kept, labels, NULL));
+  } else if (c->targets) {
+    ntk_shape shape = c->targets->shape;
+    const int64_t size = ntk_shape_size(&shape) / c->count;
+    shape.dim[0] = c->kept;
+    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept * size, sizeof *targets, &targets));
+    for (int64_t i = 0; i < c->kept; i++)
+      memcpy(targets + i * size, (double *)c->targets->data + c->order[i] * size,
+             sizeof *targets * (size_t)size);
+    NTK_TRY(ntk_h5_put(c->path, file, "/labels", NTK_F64, shape.ndim, shape.dim, targets,
+                       NULL));
+  }
+done:
+  ntk_free(&labels);
+  ntk_free(&index);
+  ntk_free(&targets);
+  return status;
+}
+
+/* Written beside its name and renamed when whole. */
+static ntk_status write_file(const conversion *c, const char *fresh) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t file = 0, inputs = 0;
+  const char *format = "scantk-data 1", *source = ntk_options_string(c->options, "images");
+  const bool flatten = ntk_options_flag(c->options, "flatten");
+  const ntk_dtype type = c->is_real ? NTK_F32 : c->images->dtype;
+  int64_t dim[NTK_MAX_DIMS + 1] = {c->kept, ntk_shape_size(&c->shape)};
+  const int ndim = flatten ? 2 : c->shape.ndim + 1;
+  if (!flatten)
+    memcpy(dim + 1, c->shape.dim, sizeof(int64_t) * (size_t)c->shape.ndim);
+  NTK_OPEN_H5(c->path, file, H5Fcreate(fresh, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY(ntk_h5_note(c->path, file, "format", 1, &format));
+  NTK_TRY(ntk_h5_note(c->path, file, "source", 1, &source));
+  NTK_TRY(ntk_h5_put(c->path, file, "/inputs", type, ndim, dim, NULL, &inputs));
+  NTK_TRY(write_samples(c, inputs, ndim));
+  NTK_TRY(write_labels(c, file));
+  ntk_h5_close(&inputs);
+  NTK_TRY_H5(c->path, H5Fflush(file, H5F_SCOPE_GLOBAL));
+  ntk_h5_close(&file);
+  NTK_REQUIRE(rename(fresh, c->path) == 0, NTK_ERR_FILE, "%s: cannot be renamed to %s",
+              fresh, c->path);
+done:
+  ntk_h5_close(&inputs);
+  ntk_h5_close(&file);
+  if (status != NTK_SUCCESS)
+    (void)unlink(fresh);
+  return status;
+}
+
+static ntk_status convert(conversion *c, const char *options) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text fresh = {0};
+  NTK_TRY(ntk_options_parse_text(ntk_option_table("dataset"), options, &c->options));
+  NTK_REQUIRE(ntk_options_given(c->options, "images"), NTK_ERR_ARGUMENT,
+              "--images is missing: the file with the samples");
+  NTK_REQUIRE(access(c->path, F_OK) != 0, NTK_ERR_EXISTS,
+              "%s exists; remove it or choose another --output", c->path);
+  NTK_TRY(ntk_source_open(ntk_options_string(c->options, "images"), &c->images));
+  NTK_TRY(parse_values(c));
+  NTK_TRY(choose_samples(c));
+  NTK_TRY(ntk_text_add(&fresh, "%s.new", c->path));
+  NTK_TRY(write_file(c, fresh.data));
+done:
+  ntk_text_clear(&fresh);
+  return status;
+}
+
+ntk_status ntk_data_convert(ntk_context *context, const char *options, const char *path) {
+  ntk_status status = NTK_SUCCESS;
+  conversion *c = NULL;
+  if (context->rank == 0) {
+    status = ntk_calloc(NTK_MEMORY_DATA, 1, sizeof *c, &c);
+    if (status == NTK_SUCCESS) {
+      c->path = path;
+      status = convert(c, options);
+      ntk_source_close(&c->images);
+      ntk_source_close(&c->label_file);
+      ntk_options_destroy(&c->options);
+      ntk_free(&c->labels);
+      ntk_free(&c->order);
+      ntk_tensor_destroy(&c->targets);
+    }
+    ntk_free(&c);
+  }
+  return ntk_agree(context->comm, status);
+}
