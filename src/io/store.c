@@ -12,6 +12,14 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+const char *ntk_store_library(void) {
+  static char version[32];
+  unsigned major = 0, minor = 0, release = 0;
+  (void)H5get_libversion(&major, &minor, &release);
+  (void)snprintf(version, sizeof version, "%u.%u.%u", major, minor, release);
+  return version;
+}
+
 /* ---- names and checks -----------------------------------------------------------------
  */
 

@@ -67,6 +67,9 @@ NTK_CHECKED ntk_status ntk_store_describe(const char *path, bool json, ntk_text 
 /* Text of /plan of a kernel file; *text to be freed with ntk_free. Local. */
 NTK_CHECKED ntk_status ntk_store_read_plan(const char *path, char **text);
 
+/* "1.10.8": the version of HDF5 in use. Local. */
+const char *ntk_store_library(void);
+
 /* /outputs [N, O] and /labels of `forward`. Collective: create on all, write locally. */
 NTK_CHECKED ntk_status ntk_forward_store_create(ntk_context *context, const char *path,
                                                 const ntk_data *data, int64_t outputs,

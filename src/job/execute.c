@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+#include "io/store.h"
+#include "job/journal.h"
+#include "job/provenance.h"
+#include "tensor/blas.h"
+
+/* One execution of a plan. */
+typedef struct run {
+  ntk_plan *plan;
+  ntk_store *store;
+  double *selected; /* [samples of a sweep, selected outputs] */
+  ntk_tile_fn fn;
+  void *user;
+} run;
+
+static ntk_worker worker_of(const ntk_plan *plan) {
+  return (ntk_worker){.self = plan->engine,
+                      .block_bytes = ntk_engine_block_bytes,
+                      .sweep = ntk_engine_sweep,
+                      .contract = ntk_engine_contract};
+}
+
+/* Our loops are the parallel ones: BLAS runs on one thread meanwhile. */
+static ntk_status run_job(ntk_plan *plan, const ntk_sink *sink) {
+  const ntk_worker worker = worker_of(plan);
+  const int threads = ntk_blas_set_threads(1);
+  const ntk_status status =
+      ntk_job_run(plan->context, &plan->shape, &plan->layout, &worker, sink);
+  (void)ntk_blas_set_threads(threads);
+  return status;
+}
+
+/* ---- what was reached -----------------------------------------------------------------
+ */
+
+static ntk_status measure(const ntk_plan *plan, double seconds, ntk_journal_end *end) {
+  ntk_status status = NTK_SUCCESS;
+  const double mine = plan->measured.gemm_flops[plan->shape.dtype] * 1e-9;
+  NTK_TRY(ntk_phase_reduce(plan->context, end->phases));
+  NTK_TRY_MPI(
+      MPI_Allreduce(&mine, &end->gemm_gflops, 1, MPI_DOUBLE, MPI_SUM, plan->context->comm));
+  NTK_TRY_MPI(
+      MPI_Allreduce(&seconds, &end->seconds, 1, MPI_DOUBLE, MPI_MAX, plan->context->comm));
+  end->gflops = plan->minimal_flops * 1e-9 / end->phases[NTK_PHASE_CONTRACT].max;
+done:
+  return status;
+}
+
+static ntk_status explain(const ntk_plan *plan) {
+  ntk_status status = NTK_SUCCESS;
+  const int groups = plan->network.groups->count;
+  double *sum = NULL;
+  if (!ntk_options_flag(plan->options, "explain"))
+    return NTK_SUCCESS;
+  NTK_TRY(ntk_agree(plan->context->comm,
+                    ntk_malloc(NTK_MEMORY_GENERAL, groups, sizeof *sum, &sum)));
+  NTK_TRY_MPI(MPI_Allreduce(ntk_engine_group_seconds(plan->engine), sum, groups, MPI_DOUBLE,
+                            MPI_SUM, plan->context->comm));
+  NTK_TRY(ntk_plan_explain(plan, sum));
+done:
+  ntk_free(&sum);
+  return status;
+}
+
+/* ---- into a file ----------------------------------------------------------------------
+ */
+
+static ntk_status write_tile(void *self, const ntk_tile *tile, const void *values) {
+  return ntk_store_write(((run *)self)->store, tile, values);
+}
+
+/* Outputs of swept samples, those selected; x2 = x1 fills both sides. */
+static ntk_status write_outputs(void *user, int side, int64_t first, int64_t n,
+                                const double *values) {
+  ntk_status status = NTK_SUCCESS;
+  run *r = user;
+  const ntk_plan *plan = r->plan;
+  const int64_t O = ntk_graph_outputs(plan->model->graph);
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t k = 0; k < plan->selected; k++)
+      r->selected[i * plan->selected + k] = values[i * O + plan->output_index[k]];
+  NTK_TRY(ntk_store_write_outputs(r->store, side, first, n, r->selected));
+  if (plan->shape.symmetric)
+    NTK_TRY(ntk_store_write_outputs(r->store, 1, first, n, r->selected));
+done:
+  return status;
+}
+
+static ntk_store_spec spec_of(const ntk_plan *plan, const char *path) {
+  const ntk_job_shape *s = &plan->shape;
+  return (ntk_store_spec){.path = path,
+                          .dtype = s->dtype,
+                          .reduction = s->reduction,
+                          .symmetric = s->symmetric,
+                          .rows = s->rows,
+                          .columns = s->columns,
+                          .outputs = plan->selected,
+                          .block = s->block,
+                          .outputs_block = s->outputs_block,
+                          .output_index = plan->output_index,
+                          .row_data = plan->rows,
+                          .column_data = plan->columns,
+                          .plan = plan->text};
+}
+
+/* Digests, provenance and the file itself. */
+static ntk_status prepare(run *r, const char *path, const char *command_line) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_plan *plan = r->plan;
+  ntk_context *context = plan->context;
+  ntk_digests digests[2] = {{0}};
+  ntk_text hosts = {0}, provenance = {0};
+  ntk_store_spec spec = spec_of(plan, path);
+  NTK_TRY(ntk_store_check(context, path, ntk_store_file_bytes(&spec)));
+  NTK_TRY(ntk_hosts(context, &hosts));
+  ntk_journal_open(plan, path, hosts.data, command_line);
+  NTK_TRY(ntk_digests_create(context, plan->rows, plan->shape.dtype, &digests[0]));
+  if (plan->columns)
+    NTK_TRY(ntk_digests_create(context, plan->columns, plan->shape.dtype, &digests[1]));
+  const ntk_origin origin = {.context = context,
+                             .model = plan->model,
+                             .rows = plan->rows,
+                             .columns = plan->columns,
+                             .digests = digests,
+                             .plan = plan,
+                             .hosts = hosts.data,
+                             .command_line = command_line};
+  if (context->rank == 0)
+    status = ntk_provenance_write(&origin, &provenance);
+  NTK_TRY(ntk_agree(context->comm, status));
+  spec.provenance = provenance.data;
+  spec.row_digest = (const uint64_t(*)[2])digests[0].each;
+  spec.column_digest = (const uint64_t(*)[2])digests[1].each;
+  NTK_TRY(ntk_store_create(context, &spec, &r->store));
+done:
+  ntk_text_clear(&hosts);
+  ntk_text_clear(&provenance);
+  ntk_digests_clear(&digests[0]);
+  ntk_digests_clear(&digests[1]);
+  return status;
+}
+
+static ntk_status compute(run *r, double start, ntk_journal_end *end) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_plan *plan = r->plan;
+  const ntk_sink sink = {.self = r, .write = write_tile};
+  NTK_TRY(
+      ntk_agree(plan->context->comm,
+                ntk_malloc(NTK_MEMORY_GENERAL, plan->spec.sweep_samples * plan->selected,
+                           sizeof *r->selected, &r->selected)));
+  plan->outputs = write_outputs;
+  plan->user = r;
+  NTK_TRY(run_job(plan, &sink));
+  NTK_TRY(measure(plan, ntk_seconds() - start, end));
+done:
+  plan->outputs = NULL;
+  ntk_free(&r->selected);
+  return status;
+}
+
+ntk_status ntk_plan_to_file(ntk_plan *plan, const char *path, const char *options,
+                            const char *command_line) {
+  ntk_status status = NTK_SUCCESS;
+  run r = {.plan = plan};
+  ntk_journal_end end = {0};
+  ntk_options *parsed = NULL;
+  const double start = ntk_seconds();
+  NTK_TRY(ntk_options_parse_text(ntk_option_table("output"), options, &parsed));
+  ntk_phase_reset(plan->context);
+  NTK_TRY(prepare(&r, path, command_line));
+  status = compute(&r, start, &end);
+  const ntk_store_facts facts = {end.seconds, end.gflops, end.gemm_gflops};
+  if (status != NTK_SUCCESS) { /* keep the status and message of the origin */
+    const ntk_status closed = ntk_store_close(&r.store, false, NULL);
+    (void)closed;
+    goto done;
+  }
+  NTK_TRY(ntk_store_close(&r.store, true, &facts));
+  ntk_journal_close(plan->context, &end);
+  NTK_TRY(explain(plan));
+done:
+  ntk_options_destroy(&parsed);
+  return status;
+}
+
+/* ---- into the caller's hands ----------------------------------------------------------
+ */
+
+static ntk_status hand_over(void *self, const ntk_tile *tile, const void *values) {
+  run *r = self;
+  const ntk_status status = r->fn(tile, values, r->user);
+  if (status != NTK_SUCCESS)
+    return ntk_fail(status, "the caller's function for tiles returned: %s",
+                    ntk_status_text(status));
+  return NTK_SUCCESS;
+}
+
+ntk_status ntk_plan_to_tiles(ntk_plan *plan, ntk_tile_fn fn, void *user) {
+  run r = {.plan = plan, .fn = fn, .user = user};
+  const ntk_sink sink = {.self = &r, .write = hand_over};
+  ntk_phase_reset(plan->context);
+  return run_job(plan, &sink);
+}
