@@ -2,23 +2,12 @@
 #ifndef TESTS_OPS_HEAVY_CASES_H
 #define TESTS_OPS_HEAVY_CASES_H
 
-#include "ops/heavy.h"
+#include "ops/harness.h"
 
 extern const ntk_op ntk_op_gemm, ntk_op_matmul, ntk_op_conv, ntk_op_maxpool,
     ntk_op_averagepool, ntk_op_globalaveragepool, ntk_op_batchnormalization;
 
-#define S(...)                                                                             \
-  {                                                                                        \
-    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), { __VA_ARGS__ }             \
-  }
-#define NONE                                                                               \
-  {                                                                                        \
-    -1, {                                                                                  \
-      0                                                                                    \
-    }                                                                                      \
-  }
-
-static const heavy_case cases[] = {
+static const op_case cases[] = {
     {&ntk_op_gemm, "", {S(1, 5), S(5, 3), S(3)}, 3},
     {&ntk_op_gemm, "transB=1", {S(1, 5), S(3, 5), S(3)}, 3},
     {&ntk_op_gemm, "alpha=0.5 beta=-2.0 transA=1", {S(5, 4), S(5, 3), S(4, 3)}, 3},
@@ -90,9 +79,21 @@ static const heavy_case cases[] = {
     {&ntk_op_averagepool, "kernel_shape=2,2,2 dilations=1,2,1", {S(2, 1, 3, 4, 3)}, 1},
     {&ntk_op_globalaveragepool, "", {S(1, 3, 4, 5)}, 1},
     {&ntk_op_globalaveragepool, "", {S(2, 3, 2, 3, 2, 2)}, 1},
-    {&ntk_op_batchnormalization, "epsilon=0.1", {S(1, 3, 4, 5), S(3), S(3), S(3), S(3)}, 5},
-    {&ntk_op_batchnormalization, "", {S(1, 4), S(4), S(4), S(4), S(4)}, 5},
-    {&ntk_op_batchnormalization, "", {S(2, 3, 5), S(3), S(3), S(3), S(3)}, 5},
+    {&ntk_op_batchnormalization,
+     "epsilon=0.1",
+     {S(1, 3, 4, 5), S(3), S(3), S(3), S(3)},
+     5,
+     .shift = {[4] = 1.5}},
+    {&ntk_op_batchnormalization,
+     "",
+     {S(1, 4), S(4), S(4), S(4), S(4)},
+     5,
+     .shift = {[4] = 1.5}},
+    {&ntk_op_batchnormalization,
+     "",
+     {S(2, 3, 5), S(3), S(3), S(3), S(3)},
+     5,
+     .shift = {[4] = 1.5}},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
