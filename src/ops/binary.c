@@ -16,13 +16,13 @@ static bool passes_sum(const ntk_graph *graph, const ntk_node *node, int operand
   return same_size(graph, node, operand);
 }
 
-/* Mul by, Div by a constant number. */
+/* Mul by, Div by a constant number; a parameter may be given other values later. */
 static bool passes_scalar(const ntk_graph *graph, const ntk_node *node, int operand,
                           double *s) {
   const ntk_broadcast *b = node->detail;
   const ntk_value *other = ntk_operand(graph, node, 1 - operand);
-  if (!other->constant || ntk_shape_size(&other->shape) != 1 ||
-      !same_size(graph, node, operand))
+  if (other->role != NTK_CONSTANT || !other->constant ||
+      ntk_shape_size(&other->shape) != 1 || !same_size(graph, node, operand))
     return false;
   const double number = ntk_tensor_real(other->constant, 0);
   *s = b->function == NTK_BINARY_MUL ? number : 1 / number;

@@ -3,6 +3,7 @@
 #include "tensor/real.h"
 #include <string.h>
 
+/* A NaN stays one, for the report at the outputs. */
 static inline real value(ntk_binary_function f, real a, real b) {
   switch (f) {
   case NTK_BINARY_ADD:
@@ -16,9 +17,9 @@ static inline real value(ntk_binary_function f, real a, real b) {
   case NTK_BINARY_POW:
     return b == 2 ? a * a : NTK_MATH(pow)(a, b);
   case NTK_BINARY_MIN:
-    return a < b ? a : b;
+    return a < b || a != a ? a : b;
   case NTK_BINARY_MAX:
-    return a > b ? a : b;
+    return a > b || a != a ? a : b;
   default:
     return a == b;
   }

@@ -58,6 +58,15 @@ ntk_status ntk_normalize_axis(int64_t axis, int ndim, int *out) {
   return NTK_SUCCESS;
 }
 
+ntk_status ntk_take_axis(int64_t axis, int ndim, bool *taken, int *out) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_normalize_axis(axis, ndim, out));
+  NTK_REQUIRE(!taken[*out], NTK_ERR_SHAPE, "axis %d is named twice", *out);
+  taken[*out] = true;
+done:
+  return status;
+}
+
 void ntk_set_output(ntk_graph *graph, const ntk_node *node, ntk_dtype dtype,
                     const ntk_shape *shape) {
   ntk_value *y = &graph->values[node->outputs[0]];

@@ -23,6 +23,8 @@ NTK_CHECKED ntk_status ntk_ints_of(const ntk_graph *graph, const ntk_node *node,
                                    const char *name, int i, int64_t **list, int64_t *count);
 /* axis in [-ndim, ndim) to [0, ndim). */
 NTK_CHECKED ntk_status ntk_normalize_axis(int64_t axis, int ndim, int *out);
+/* The same for one of a list of axes, each named once; marks it in taken[ndim]. */
+NTK_CHECKED ntk_status ntk_take_axis(int64_t axis, int ndim, bool *taken, int *out);
 void ntk_set_output(ntk_graph *graph, const ntk_node *node, ntk_dtype dtype,
                     const ntk_shape *shape);
 /* Frees the detail and makes one of `bytes` zeros. */

@@ -71,10 +71,11 @@ static ntk_status permutation(const ntk_graph *graph, const ntk_node *node,
   NTK_REQUIRE(count < 0 || count == ndim, NTK_ERR_SHAPE, "perm has %lld axes, the input %d",
               (long long)count, ndim);
   for (int d = 0; d < ndim; d++) {
-    perm[d] = count < 0 ? ndim - 1 - d : (int)list[d];
-    NTK_REQUIRE(perm[d] >= 0 && perm[d] < ndim && !taken[perm[d]], NTK_ERR_SHAPE,
+    const int64_t from = count < 0 ? ndim - 1 - d : list[d];
+    NTK_REQUIRE(from >= 0 && from < ndim && !taken[from], NTK_ERR_SHAPE,
                 "perm is not a permutation");
-    taken[perm[d]] = true;
+    taken[from] = true;
+    perm[d] = (int)from;
   }
 done:
   ntk_free(&list);
@@ -125,8 +126,10 @@ static ntk_status infer_expand(ntk_graph *graph, ntk_node *node) {
   NTK_REQUIRE(count <= NTK_MAX_DIMS, NTK_ERR_UNSUPPORTED, "more than %d axes",
               NTK_MAX_DIMS);
   wanted.ndim = (int)count;
-  for (int d = 0; d < wanted.ndim; d++)
+  for (int d = 0; d < wanted.ndim; d++) {
+    NTK_REQUIRE(list[d] >= 0, NTK_ERR_SHAPE, "a negative size");
     wanted.dim[d] = list[d];
+  }
   NTK_TRY(ntk_shape_broadcast(&x, &wanted, &y));
   ntk_shape_strides(&x, stride);
   NTK_TRY(ntk_view_create(&y, &view));
@@ -167,11 +170,11 @@ static int64_t slice_range(int64_t n, int64_t *start, int64_t end, int64_t step)
   if (step > 0) {
     *start = clamp(*start, 0, n);
     end = clamp(end, 0, n);
-    return end > *start ? (end - *start + step - 1) / step : 0;
+    return end > *start ? (end - *start - 1) / step + 1 : 0;
   }
   *start = clamp(*start, 0, n - 1);
   end = clamp(end, -1, n - 1);
-  return *start > end ? (*start - end - step - 1) / -step : 0;
+  return *start > end ? (end - *start + 1) / step + 1 : 0;
 }
 
 static ntk_status slice_axis(ntk_view *view, int axis, int64_t start, int64_t end,
@@ -191,6 +194,7 @@ static ntk_status infer_slice(ntk_graph *graph, ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
   int64_t *starts = NULL, *ends = NULL, *axes = NULL, *steps = NULL;
   int64_t count, ends_count, axes_count, steps_count;
+  bool taken[NTK_MAX_DIMS] = {false};
   ntk_view view = {0};
   NTK_TRY(ntk_require_operands(graph, node, 1));
   const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
@@ -205,7 +209,7 @@ static ntk_status infer_slice(ntk_graph *graph, ntk_node *node) {
   NTK_TRY(own_view(x, &view));
   for (int64_t k = 0; k < count; k++) {
     int axis;
-    NTK_TRY(ntk_normalize_axis(axes ? axes[k] : k, x->ndim, &axis));
+    NTK_TRY(ntk_take_axis(axes ? axes[k] : k, x->ndim, taken, &axis));
     NTK_TRY(slice_axis(&view, axis, starts[k], ends[k], steps ? steps[k] : 1));
   }
   NTK_TRY(finish(graph, node, &view, NULL));
@@ -249,6 +253,7 @@ static ntk_status infer_pad(ntk_graph *graph, ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
   int64_t *pads = NULL, *axes = NULL, count, axes_count = -1;
   double value;
+  bool taken[NTK_MAX_DIMS] = {false};
   ntk_view view = {0};
   NTK_TRY(ntk_require_operands(graph, node, 1));
   const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
@@ -265,7 +270,7 @@ static ntk_status infer_pad(ntk_graph *graph, ntk_node *node) {
   NTK_TRY(own_view(x, &view));
   for (int64_t k = 0; k < padded; k++) {
     int axis;
-    NTK_TRY(ntk_normalize_axis(axes ? axes[k] : k, x->ndim, &axis));
+    NTK_TRY(ntk_take_axis(axes ? axes[k] : k, x->ndim, taken, &axis));
     NTK_TRY(pad_axis(&view, axis, pads[k], pads[padded + k]));
   }
   NTK_TRY(finish(graph, node, &view, NULL));

@@ -33,6 +33,8 @@ static ntk_status infer(ntk_graph *graph, ntk_node *node, bool mean) {
   NTK_TRY(ntk_require_operands(graph, node, 1));
   const ntk_value *x = ntk_operand(graph, node, 0);
   const ntk_shape shape = x->shape;
+  NTK_REQUIRE(!mean || ntk_dtype_is_real(x->dtype), NTK_ERR_UNSUPPORTED,
+              "a mean of integers (%s)", ntk_dtype_name(x->dtype));
   NTK_TRY(reduced_axes(graph, node, reduced));
   NTK_TRY(ntk_view_create(&shape, &view));
   ntk_shape kept = {0}, out = {0};

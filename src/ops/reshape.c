@@ -134,9 +134,7 @@ static ntk_status infer_unsqueeze(ntk_graph *graph, ntk_node *node) {
               "no axes, or more than %d in all", NTK_MAX_DIMS);
   for (int64_t k = 0; k < count; k++) {
     int axis;
-    NTK_TRY(ntk_normalize_axis(axes[k], x->ndim + (int)count, &axis));
-    NTK_REQUIRE(!is_new[axis], NTK_ERR_SHAPE, "axis %d is named twice", axis);
-    is_new[axis] = true;
+    NTK_TRY(ntk_take_axis(axes[k], x->ndim + (int)count, is_new, &axis));
   }
   for (int k = 0; y.ndim < x->ndim + count; y.ndim++)
     y.dim[y.ndim] = is_new[y.ndim] ? 1 : x->dim[k++];

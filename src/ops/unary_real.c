@@ -5,12 +5,13 @@
 /* Loops over one function, the function being a constant in each copy of the loop. */
 enum { BLOCK = 512 };
 
+/* A NaN stays one, for the report at the outputs. */
 static inline real value(ntk_unary_function f, real x, real a, real b) {
   switch (f) {
   case NTK_UNARY_NEG:
     return -x;
   case NTK_UNARY_RELU:
-    return x > 0 ? x : 0;
+    return x < 0 ? 0 : x;
   case NTK_UNARY_LEAKYRELU:
     return x > 0 ? x : a * x;
   case NTK_UNARY_SIGMOID:
@@ -31,7 +32,8 @@ static inline real value(ntk_unary_function f, real x, real a, real b) {
   case NTK_UNARY_SQRT:
     return NTK_MATH(sqrt)(x);
   case NTK_UNARY_CLIP:
-    return x < a ? a : x > b ? b : x;
+    x = x < a ? a : x;
+    return x > b ? b : x;
   case NTK_UNARY_ABS:
     return NTK_MATH(fabs)(x);
   case NTK_UNARY_FLOOR:

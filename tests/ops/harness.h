@@ -55,14 +55,43 @@ typedef struct op_test {
 
 /* ---- the node ---- */
 
-/* "1,2," are integers, "0.5" a float, "1" an integer, anything else a string. */
+/* Elements from text; those that are left out are zero. */
+static inline ntk_tensor *op_constant(const char *text, const ntk_shape *shape) {
+  ntk_tensor *tensor;
+  const ntk_dtype dtype = strchr(text, '.') ? NTK_F64 : NTK_I64;
+  assert_int_equal(ntk_tensor_create(dtype, shape, &tensor), NTK_SUCCESS);
+  for (int64_t i = 0; *text; i++) {
+    char *end;
+    assert_true(i < ntk_shape_size(shape));
+    if (dtype == NTK_F64)
+      ((double *)tensor->data)[i] = strtod(text, &end);
+    else
+      ((int64_t *)tensor->data)[i] = strtoll(text, &end, 10);
+    text = end + strspn(end, ",]");
+  }
+  return tensor;
+}
+
+static inline void op_attribute_list(ntk_attribute *a, const char *value) {
+  const bool reals = strchr(value, '.');
+  a->kind = reals ? NTK_ATTRIBUTE_FLOATS : NTK_ATTRIBUTE_INTS;
+  assert_int_equal(ntk_malloc(NTK_MEMORY_GENERAL, 8, sizeof(int64_t), &a->ints), 0);
+  assert_int_equal(ntk_malloc(NTK_MEMORY_GENERAL, 8, sizeof(double), &a->floats), 0);
+  for (const char *p = value; *p; p += strcspn(p, ","), p += *p == ',') {
+    a->ints[a->count] = strtol(p, NULL, 10);
+    a->floats[a->count++] = strtod(p, NULL);
+  }
+}
+
+/* "1,2," are integers, "0.5," floats, "0.5" a float, "1" an integer, "[1]" a tensor of one
+ * element, anything else a string. */
 static inline void op_attribute(ntk_attribute *a, const char *name, const char *value) {
   assert_int_equal(ntk_strdup(name, &a->name), NTK_SUCCESS);
-  if (strchr(value, ',')) {
-    a->kind = NTK_ATTRIBUTE_INTS;
-    assert_int_equal(ntk_malloc(NTK_MEMORY_GENERAL, 8, sizeof(int64_t), &a->ints), 0);
-    for (const char *p = value; *p; p += strcspn(p, ","), p += *p == ',')
-      a->ints[a->count++] = strtol(p, NULL, 10);
+  if (*value == '[') {
+    a->kind = NTK_ATTRIBUTE_TENSOR;
+    a->tensor = op_constant(value + 1, &(ntk_shape)S(1));
+  } else if (strchr(value, ',')) {
+    op_attribute_list(a, value);
   } else if (strspn(value, "-0123456789") == strlen(value)) {
     a->kind = NTK_ATTRIBUTE_INT;
     a->i = strtol(value, NULL, 10);
@@ -84,23 +113,6 @@ static inline void op_attributes(ntk_node *node, const char *text) {
     op_attribute(&node->attributes[node->attribute_count++], name, value);
     text += used;
   }
-}
-
-/* Elements from text; those that are left out are zero. */
-static inline ntk_tensor *op_constant(const char *text, const ntk_shape *shape) {
-  ntk_tensor *tensor;
-  const ntk_dtype dtype = strchr(text, '.') ? NTK_F64 : NTK_I64;
-  assert_int_equal(ntk_tensor_create(dtype, shape, &tensor), NTK_SUCCESS);
-  for (int64_t i = 0; *text; i++) {
-    char *end;
-    assert_true(i < ntk_shape_size(shape));
-    if (dtype == NTK_F64)
-      ((double *)tensor->data)[i] = strtod(text, &end);
-    else
-      ((int64_t *)tensor->data)[i] = strtoll(text, &end, 10);
-    text = end + (*end == ',');
-  }
-  return tensor;
 }
 
 static inline op_test op_open(const op_case *c) {
