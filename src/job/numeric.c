@@ -64,6 +64,8 @@ static ntk_status parse_orders(const char *text, const char *path, ntk_numeric *
                 text);
     p->orders[i] = (ntk_order)order;
   }
+  NTK_REQUIRE(!strstr(text, "\norder "), NTK_ERR_FORMAT,
+              "%s: the plan names %d groups but orders more", path, p->group_count);
 done:
   return status;
 }

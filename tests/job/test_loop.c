@@ -48,7 +48,8 @@ static void gather(const fake *f, void *kernel) {
 }
 
 /* Sweeps over all ranks: each row block once; each column block at most once a panel, and
- * with x2 = x1 only what stands in no panel, half of the blocks for each (design 5). */
+ * with x2 = x1 only what stands in no panel, half of the blocks for each (design 5). The
+ * ranks of a grid row (column) take turns. */
 static void check_sweeps(const fake *f, const ntk_layout *layout) {
   const ntk_job_shape *s = f->shape;
   const int64_t parts = up(s->outputs, s->outputs_block);
@@ -57,6 +58,9 @@ static void check_sweeps(const fake *f, const ntk_layout *layout) {
   const int64_t columns = summed(f->sweeps[1]);
   assert_true(summed(f->sweeps[0]) == n1 * parts);
   assert_true(columns <= panel_count * n2 * parts);
+  assert_true(f->sweeps[0] <= up(up(n1, layout->grid_rows) * parts, layout->grid_columns));
+  assert_true(f->sweeps[1] <=
+              panel_count * up(up(n2, layout->grid_columns) * parts, layout->grid_rows));
   if (!s->symmetric && s->reduction == NTK_REDUCE_NONE)
     assert_true(columns == panel_count * n2 * parts);
   if (s->symmetric && panel_count == 1)
@@ -153,7 +157,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(pseudo_kernels), cmocka_unit_test(too_large_grids_are_refused)};
   (void)MPI_Init(&argc, &argv);
   (void)MPI_Comm_size(MPI_COMM_WORLD, &size);
-  (void)alarm(250); /* a failure on one rank leaves the others waiting */
+  (void)alarm(100); /* a failure on one rank leaves the others waiting */
   if (ntk_context_create(MPI_COMM_WORLD, NULL, &context) != NTK_SUCCESS)
     return 1;
   ntk_context_report(context, hear, NULL);

@@ -221,7 +221,7 @@ int main(int argc, char **argv) {
   (void)MPI_Init(&argc, &argv);
   (void)MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   (void)MPI_Comm_size(MPI_COMM_WORLD, &size);
-  (void)alarm(250); /* a failure on one rank leaves the others waiting */
+  (void)alarm(100); /* a failure on one rank leaves the others waiting */
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
   (void)MPI_Finalize();
   return failed;
