@@ -112,6 +112,46 @@ static bool is_input(const ntk_graph *graph, const char *name) {
   return false;
 }
 
+/* The last failure came from another batch size than the file's. */
+static ntk_status refuse_size(const ntk_import *import) {
+  char cause[512];
+  (void)snprintf(cause, sizeof cause, "%s", ntk_fail_message());
+  return ntk_fail(NTK_ERR_UNSUPPORTED,
+                  "%s: the network works for its own batch size only (%s); re-export with "
+                  "a dynamic batch",
+                  import->path, cause);
+}
+
+/* Fixed size of the batch axis of the first input that has one > 1, else 1. */
+static int64_t fixed_size(const ntk_import *import) {
+  for (size_t i = 0; i < import->graph->n_input; i++) {
+    const Onnx__TensorShapeProto *shape = shape_of(import->graph->input[i]);
+    int axis;
+    bool follow;
+    if (ntk_batch_axis(import, import->graph->input[i], &axis, &follow) == NTK_SUCCESS &&
+        axis >= 0 &&
+        shape->dim[axis]->value_case ==
+            ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+        shape->dim[axis]->dim_value > 1)
+      return shape->dim[axis]->dim_value;
+  }
+  return 1;
+}
+
+ntk_status ntk_batch_build(const ntk_import *import, ntk_graph **out) {
+  char cause[1024];
+  ntk_graph *graph = NULL;
+  const ntk_status status = ntk_graph_build(import, 1, false, out);
+  const int64_t size = fixed_size(import);
+  if (status == NTK_SUCCESS || size == 1)
+    return status;
+  (void)snprintf(cause, sizeof cause, "%s", ntk_fail_message());
+  const ntk_status with_size = ntk_graph_build(import, size, true, &graph);
+  ntk_graph_destroy(&graph);
+  (void)ntk_fail(status, "%s", cause);
+  return with_size == NTK_SUCCESS ? refuse_size(import) : status;
+}
+
 ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
   ntk_status status = NTK_SUCCESS;
   ntk_graph *many = NULL;
@@ -125,17 +165,8 @@ ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
   }
   if (!any)
     goto done;
-  status = ntk_graph_build(import, PROBE, true, &many);
-  if (status != NTK_SUCCESS) {
-    char cause[512];
-    (void)snprintf(cause, sizeof cause, "%s", ntk_fail_message());
-    status =
-        ntk_fail(NTK_ERR_UNSUPPORTED,
-                 "%s: the network works for its own batch size only (%s); re-export with "
-                 "a dynamic batch",
-                 import->path, cause);
-    goto done;
-  }
+  if (ntk_graph_build(import, PROBE, true, &many) != NTK_SUCCESS)
+    NTK_TRY(refuse_size(import));
   NTK_REQUIRE(
       many->node_count == graph->node_count && many->value_count == graph->value_count,
       NTK_ERR_UNSUPPORTED,

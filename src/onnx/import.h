@@ -53,6 +53,8 @@ NTK_CHECKED ntk_status ntk_graph_find_live(ntk_import *import);
 NTK_CHECKED ntk_status ntk_batch_axis(const ntk_import *import,
                                       const Onnx__ValueInfoProto *input, int *axis,
                                       bool *must_follow);
+/* The graph of one sample; says so where the file works for its own batch size only. */
+NTK_CHECKED ntk_status ntk_batch_build(const ntk_import *import, ntk_graph **out);
 /* Refuses what mixes samples: compares the graph with one bound to a probe size. */
 NTK_CHECKED ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph);
 

@@ -138,7 +138,7 @@ static ntk_status import_model(ntk_import *import, const void *bytes, int64_t si
                      &model->producer));
   NTK_TRY(ntk_graph_find_live(import));
   NTK_TRY(ntk_candidates_find(model->context, import));
-  NTK_TRY(ntk_graph_build(import, 1, false, &model->graph));
+  NTK_TRY(ntk_batch_build(import, &model->graph));
   NTK_TRY(ntk_batch_check(import, model->graph));
   NTK_TRY(keep_sources(import, model));
   NTK_TRY(digest_file(import, bytes, size, model->sha256));
