@@ -23,6 +23,12 @@ typedef struct builder {
   ntk_names wanted;       /* names that live nodes or outputs read */
 } builder;
 
+static const char *node_name(const Onnx__NodeProto *node) {
+  return node->name && *node->name ? node->name
+         : node->n_output          ? node->output[0]
+                                   : "(unnamed)";
+}
+
 /* ---- liveness -------------------------------------------------------------------------
  */
 
@@ -55,12 +61,47 @@ done:
   return status;
 }
 
+static ntk_status list_values(const Onnx__GraphProto *g, ntk_names *values) {
+  ntk_status status = NTK_SUCCESS;
+  for (size_t i = 0; i < g->n_input; i++)
+    NTK_TRY(ntk_names_set(values, g->input[i]->name, 1));
+  for (size_t i = 0; i < g->n_initializer; i++)
+    if (g->initializer[i]->name)
+      NTK_TRY(ntk_names_set(values, g->initializer[i]->name, 1));
+  for (size_t i = 0; i < g->n_node; i++)
+    for (size_t k = 0; k < g->node[i]->n_output; k++)
+      NTK_TRY(ntk_names_set(values, g->node[i]->output[k], 1));
+  NTK_TRY(ntk_names_set(values, "", 1)); /* left out */
+done:
+  return status;
+}
+
+/* All that outputs need must be produced somewhere. */
+static ntk_status check_produced(const ntk_import *import) {
+  ntk_status status = NTK_SUCCESS;
+  const Onnx__GraphProto *g = import->graph;
+  ntk_names values = {0};
+  NTK_TRY(list_values(g, &values));
+  for (size_t i = 0; i < g->n_output; i++)
+    NTK_REQUIRE(ntk_names_get(&values, g->output[i]->name) >= 0, NTK_ERR_FORMAT,
+                "%s: nothing produces output '%s'", import->path, g->output[i]->name);
+  for (size_t i = 0; i < g->n_node; i++)
+    for (size_t k = 0; import->live[i] && k < g->node[i]->n_input; k++)
+      NTK_REQUIRE(ntk_names_get(&values, g->node[i]->input[k]) >= 0, NTK_ERR_FORMAT,
+                  "%s: node '%s' reads '%s', which nothing produces", import->path,
+                  node_name(g->node[i]), g->node[i]->input[k]);
+done:
+  ntk_names_clear(&values);
+  return status;
+}
+
 ntk_status ntk_graph_find_live(ntk_import *import) {
   ntk_status status = NTK_SUCCESS;
   ntk_names wanted = {0};
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)import->graph->n_node, sizeof(bool),
                      &import->live));
   NTK_TRY(find_wanted(import, &wanted, import->live));
+  NTK_TRY(check_produced(import));
 done:
   ntk_names_clear(&wanted);
   return status;
@@ -299,9 +340,7 @@ static ntk_status find_operator(const builder *b, const Onnx__NodeProto *proto,
   const char *type = proto->op_type ? proto->op_type : "";
   const bool standard = !*domain || strcmp(domain, "ai.onnx") == 0;
   const int opset = b->import->opset;
-  const char *name = proto->name && *proto->name ? proto->name
-                     : proto->n_output           ? proto->output[0]
-                                                 : "(unnamed)";
+  const char *name = node_name(proto);
   *op = standard ? ntk_op_find(type) : NULL;
   if (!*op)
     return ntk_fail(NTK_ERR_UNSUPPORTED,
@@ -474,9 +513,8 @@ static ntk_status add_node(builder *b, const Onnx__NodeProto *proto, const int *
   const ntk_op *op;
   int number;
   NTK_TRY(find_operator(b, proto, &op));
-  const char *name = proto->name && *proto->name ? proto->name : proto->output[0];
-  NTK_TRY(ntk_graph_add_node(b->graph, name, op, (int)proto->n_input, (int)proto->n_output,
-                             &number));
+  NTK_TRY(ntk_graph_add_node(b->graph, node_name(proto), op, (int)proto->n_input,
+                             (int)proto->n_output, &number));
   ntk_node *node = &b->graph->nodes[number];
   node->opset = b->import->opset;
   for (int i = 0; i < node->input_count; i++)
@@ -539,8 +577,7 @@ static ntk_status add_nodes(builder *b) {
     }
   }
   NTK_REQUIRE(left == 0, NTK_ERR_FORMAT,
-              "%s: %zu nodes read values that nothing produces, or each other's",
-              b->import->path, left);
+              "%s: %zu nodes read each other's values, in a circle", b->import->path, left);
 done:
   ntk_free(&added);
   ntk_free(&inputs);
@@ -554,17 +591,13 @@ static ntk_status add_graph_outputs(builder *b) {
                      &b->graph->outputs));
   for (size_t i = 0; i < g->n_output; i++) {
     const int64_t v = ntk_names_get(&b->values, g->output[i]->name);
-    NTK_REQUIRE(v >= 0, NTK_ERR_FORMAT, "%s: nothing produces output '%s'", b->import->path,
-                g->output[i]->name);
-    NTK_REQUIRE(b->graph->values[v].role == NTK_DATA, NTK_ERR_UNSUPPORTED,
+    NTK_REQUIRE(v >= 0 && b->graph->values[v].role == NTK_DATA, NTK_ERR_UNSUPPORTED,
                 "%s: output '%s' does not depend on the inputs", b->import->path,
                 g->output[i]->name);
     NTK_REQUIRE(ntk_dtype_is_real(b->graph->values[v].dtype), NTK_ERR_UNSUPPORTED,
                 "%s: output '%s' is not real", b->import->path, g->output[i]->name);
     b->graph->outputs[b->graph->output_count++] = (int)v;
   }
-  NTK_REQUIRE(b->graph->output_count > 0, NTK_ERR_FORMAT, "%s: the graph has no output",
-              b->import->path);
 done:
   return status;
 }

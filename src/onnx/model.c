@@ -5,6 +5,7 @@
 #include "onnx/raw.h"
 #include "onnx/tensors.h"
 #include <inttypes.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,7 +87,8 @@ static ntk_status find_opset(ntk_import *import) {
   for (size_t i = 0; i < proto->n_opset_import; i++) {
     const char *domain = proto->opset_import[i]->domain;
     if (!domain || !*domain || strcmp(domain, "ai.onnx") == 0) {
-      import->opset = (int)proto->opset_import[i]->version;
+      const int64_t version = proto->opset_import[i]->version;
+      import->opset = version< 0 || version > INT_MAX ? INT_MAX : (int)version;
       return NTK_SUCCESS;
     }
   }
@@ -123,6 +125,8 @@ static ntk_status check_names(const ntk_import *import) {
   for (size_t i = 0; i < g->n_output; i++)
     if (!g->output[i]->name)
       return ntk_fail(NTK_ERR_FORMAT, "%s: an output has no name", import->path);
+  if (g->n_output == 0)
+    return ntk_fail(NTK_ERR_FORMAT, "%s: the graph has no output", import->path);
   return NTK_SUCCESS;
 }
 

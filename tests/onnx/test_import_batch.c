@@ -279,6 +279,9 @@ static void test_outputs(void **state) {
   (void)add_node(proto, "Relu", "w", "p");
   add_output(proto, "p");
   expect_refused(proto, NULL, NTK_ERR_UNSUPPORTED, "output 'p'");
+  proto = plain("batch 4");
+  add_output(proto, "w");
+  expect_refused(proto, NULL, NTK_ERR_UNSUPPORTED, "output 'w'");
 }
 
 /* Two inputs that both count samples. */
