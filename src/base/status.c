@@ -30,23 +30,22 @@ int ntk_status_exit_code(ntk_status status) {
   return 1;
 }
 
-ntk_status ntk_fail(ntk_status status, const char *format, ...) {
+void ntk_fail_record(const char *format, ...) {
   char text[MESSAGE_BYTES]; /* arguments may point into the last message */
   va_list arguments;
   va_start(arguments, format);
   (void)vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   memcpy(message, text, sizeof text);
-  return status;
 }
 
 const char *ntk_fail_message(void) { return message; }
 
-ntk_status ntk_fail_mpi(int code, const char *what) {
+void ntk_fail_record_mpi(int code, const char *what) {
   char text[MPI_MAX_ERROR_STRING] = "";
   int length;
   (void)MPI_Error_string(code, text, &length);
-  return ntk_fail(NTK_ERR_MPI, "MPI failed in %.60s: %s", what, text);
+  ntk_fail_record("MPI failed in %.60s: %s", what, text);
 }
 
 static void add_origin(int rank, int size) {
@@ -54,7 +53,7 @@ static void add_origin(int rank, int size) {
   if (size < 2 || strncmp(message, "[rank ", 6) == 0)
     return;
   (void)gethostname(host, sizeof host - 1);
-  (void)ntk_fail(NTK_SUCCESS, "[rank %d, %s] %s", rank, host, message);
+  ntk_fail_record("[rank %d, %s] %s", rank, host, message);
 }
 
 ntk_status ntk_agree(MPI_Comm comm, ntk_status status) {

@@ -5,19 +5,21 @@
 #include <mpi.h>
 #include <scantk/status.h>
 
-/* Records "what was wrong and what to do" for this thread and returns `status`: used once,
- * at the origin of an error. Local. */
+/* ntk_fail(status, format, ...) records "what was wrong and what to do" for this thread and
+ * returns `status`: used once, at the origin of an error. Local. A macro, so that compilers
+ * see which status comes back and warn of no impossible path. */
+#define ntk_fail(status, ...) (ntk_fail_record(__VA_ARGS__), (status))
 #if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
+__attribute__((format(printf, 1, 2)))
 #endif
-ntk_status
-ntk_fail(ntk_status status, const char *format, ...);
+void ntk_fail_record(const char *format, ...);
 
 /* Message recorded last on this thread; "" where there was none. */
 const char *ntk_fail_message(void);
 
-/* Name of an MPI error, for messages. */
-ntk_status ntk_fail_mpi(int code, const char *what);
+/* Records the name of an MPI error and returns NTK_ERR_MPI. */
+#define ntk_fail_mpi(code, what) (ntk_fail_record_mpi((code), (what)), NTK_ERR_MPI)
+void ntk_fail_record_mpi(int code, const char *what);
 
 /* Purpose: agree on the outcome of a local phase. Collective over comm. All ranks return
  * the status of the lowest failing rank, whose message (with "[rank r, host] " in front

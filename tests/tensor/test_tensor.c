@@ -101,7 +101,7 @@ static void graph_grows_and_is_freed(void **state) {
   int index;
   assert_int_equal(ntk_graph_create(&graph), NTK_SUCCESS);
   for (int i = 0; i < 37; i++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "value%d", i);
     assert_int_equal(ntk_graph_add_value(graph, name, &index), NTK_SUCCESS);
     assert_int_equal(index, i);
