@@ -6,7 +6,6 @@
 #include "ops/ops.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of one value for one sample. */
@@ -128,69 +127,6 @@ done:
   return status;
 }
 
-/* "" of an axis of fixed size, "?" where nothing is known. */
-static const char *axis_symbol(const Onnx__TensorShapeProto__Dimension *dim) {
-  switch (dim->value_case) {
-  case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE:
-    return "";
-  case ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM:
-    return dim->dim_param;
-  default:
-    return "?";
-  }
-}
-
-/* Size of a symbolic axis given with --shape NAME=n, -1 where it is not. */
-static int64_t given_size(const ntk_import *import, const char *symbol) {
-  const char *text;
-  for (int i = 0; (text = ntk_options_repeated(import->options, "shape", i)); i++) {
-    const char *equals = strrchr(text, '=');
-    char *end;
-    if (!equals || strlen(symbol) != (size_t)(equals - text) ||
-        strncmp(symbol, text, (size_t)(equals - text)) != 0)
-      continue;
-    const int64_t size = strtoll(equals + 1, &end, 10);
-    return end > equals + 1 && !*end ? size : -1;
-  }
-  return -1;
-}
-
-static bool is_free_axis(const ntk_import *import, const char *symbol, size_t length) {
-  for (size_t i = 0; i < import->graph->n_input; i++) {
-    const Onnx__TypeProto *type = import->graph->input[i]->type;
-    int batch;
-    bool follow;
-    if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
-        !type->tensor_type->shape ||
-        ntk_batch_axis(import, import->graph->input[i], &batch, &follow) != NTK_SUCCESS)
-      continue;
-    for (int d = 0; d < (int)type->tensor_type->shape->n_dim; d++) {
-      const char *name = axis_symbol(type->tensor_type->shape->dim[d]);
-      if (d != batch && strlen(name) == length && strncmp(name, symbol, length) == 0)
-        return true;
-    }
-  }
-  return false;
-}
-
-/* Each --shape is NAME=n for an axis that has no other size. */
-static ntk_status check_given_sizes(const ntk_import *import) {
-  ntk_status status = NTK_SUCCESS;
-  const char *text;
-  for (int i = 0; (text = ntk_options_repeated(import->options, "shape", i)); i++) {
-    const char *equals = strrchr(text, '=');
-    char *end = NULL;
-    const long long size = equals ? strtoll(equals + 1, &end, 10) : 0;
-    NTK_REQUIRE(size > 0 && !*end, NTK_ERR_ARGUMENT,
-                "--shape %s: give NAME=n with n at least 1", text);
-    NTK_REQUIRE(is_free_axis(import, text, (size_t)(equals - text)), NTK_ERR_ARGUMENT,
-                "%s: --shape %s: no axis of the inputs has this name and no other size",
-                import->path, text);
-  }
-done:
-  return status;
-}
-
 /* What kernels count in int64 and indices in memory: no network is near it. */
 static ntk_status check_size(const builder *b, int v) {
   const ntk_value *value = &b->graph->values[v];
@@ -199,37 +135,6 @@ static ntk_status check_size(const builder *b, int v) {
     return ntk_fail(NTK_ERR_UNSUPPORTED, "%s: value '%s' of shape %s is too large",
                     b->import->path, value->name, ntk_shape_text(&value->shape, shape));
   return NTK_SUCCESS;
-}
-
-static ntk_status input_shape(const builder *b, const Onnx__ValueInfoProto *input,
-                              ntk_shape *shape) {
-  ntk_status status = NTK_SUCCESS;
-  const Onnx__TypeProto__Tensor *type = input->type->tensor_type;
-  int axis;
-  bool follow;
-  NTK_REQUIRE(type->shape && type->shape->n_dim <= NTK_MAX_DIMS, NTK_ERR_UNSUPPORTED,
-              "%s: input '%s' has no shape, or more than %d axes", b->import->path,
-              input->name, NTK_MAX_DIMS);
-  NTK_TRY(ntk_batch_axis(b->import, input, &axis, &follow));
-  shape->ndim = (int)type->shape->n_dim;
-  for (int i = 0; i < shape->ndim; i++) {
-    const Onnx__TensorShapeProto__Dimension *dim = type->shape->dim[i];
-    const bool fixed =
-        dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-    const char *symbol = axis_symbol(dim);
-    NTK_REQUIRE(!fixed || dim->dim_value > 0, NTK_ERR_FORMAT,
-                "%s: input '%s': axis %d has the size %lld", b->import->path, input->name,
-                i, (long long)dim->dim_value);
-    if (i == axis)
-      shape->dim[i] = fixed && !follow ? 1 : b->batch;
-    else
-      shape->dim[i] = fixed ? dim->dim_value : given_size(b->import, symbol);
-    NTK_REQUIRE(shape->dim[i] > 0, NTK_ERR_ARGUMENT,
-                "%s: input '%s': axis %d has no size; give --shape %s=n", b->import->path,
-                input->name, i, symbol);
-  }
-done:
-  return status;
 }
 
 static ntk_status add_inputs(builder *b) {
@@ -251,7 +156,7 @@ static ntk_status add_inputs(builder *b) {
     value->role = NTK_DATA;
     NTK_TRY(
         ntk_onnx_dtype(input->type->tensor_type->elem_type, input->name, &value->dtype));
-    NTK_TRY(input_shape(b, input, &value->shape));
+    NTK_TRY(ntk_input_shape(b->import, input, b->batch, &value->shape));
     NTK_TRY(check_size(b, v));
     NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, b->graph->input_count + 1, sizeof(int),
                         &b->graph->inputs));
@@ -615,7 +520,7 @@ ntk_status ntk_graph_build(const ntk_import *import, int64_t batch, bool probe,
       NTK_TRY(ntk_names_set(&b.initializers, g->initializer[i]->name, (int64_t)i));
     }
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)g->n_node, sizeof *live, &live));
-  NTK_TRY(check_given_sizes(import));
+  NTK_TRY(ntk_given_sizes_check(import));
   NTK_TRY(find_wanted(import, &b.wanted, live));
   NTK_TRY(add_inputs(&b));
   NTK_TRY(add_nodes(&b));

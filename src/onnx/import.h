@@ -48,6 +48,13 @@ NTK_CHECKED ntk_status ntk_graph_build(const ntk_import *import, int64_t batch, 
 /* Marks the nodes that outputs need. */
 NTK_CHECKED ntk_status ntk_graph_find_live(ntk_import *import);
 
+/* inputs.c: each --shape must be NAME=n for an axis that has no other size. */
+NTK_CHECKED ntk_status ntk_given_sizes_check(const ntk_import *import);
+/* Shape of an input that is a tensor, its batch axis bound to `batch`; after the check. */
+NTK_CHECKED ntk_status ntk_input_shape(const ntk_import *import,
+                                       const Onnx__ValueInfoProto *input, int64_t batch,
+                                       ntk_shape *shape);
+
 /* batch.c: axis that counts samples in an input of the graph, -1: none; *must_follow: its
  * size is not a fixed 1. */
 NTK_CHECKED ntk_status ntk_batch_axis(const ntk_import *import,

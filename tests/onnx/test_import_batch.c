@@ -70,6 +70,7 @@ static void test_shape_option(void **state) {
   expect_refused(plain("batch tokens 4"), "--shape tokens", NTK_ERR_ARGUMENT, "tokens");
   expect_refused(plain("batch tokens 4"), "--shape tokens=5 --shape token=5",
                  NTK_ERR_ARGUMENT, "token=5");
+  expect_refused(plain("batch tokens 4"), "--shape =5", NTK_ERR_ARGUMENT, "=5");
   expect_refused(plain("batch 4"), "--shape batch=5", NTK_ERR_ARGUMENT, "batch=5");
 }
 
