@@ -73,8 +73,12 @@ typedef struct row {
 #define EACH_FUNCTION(X)                                                                   \
   X(NTK_BINARY_ADD)                                                                        \
   X(NTK_BINARY_SUB)                                                                        \
-  X(NTK_BINARY_MUL) X(NTK_BINARY_DIV) X(NTK_BINARY_POW) X(NTK_BINARY_MIN)                  \
-      X(NTK_BINARY_MAX) X(NTK_BINARY_EQUAL)
+  X(NTK_BINARY_MUL)                                                                        \
+  X(NTK_BINARY_DIV)                                                                        \
+  X(NTK_BINARY_POW)                                                                        \
+  X(NTK_BINARY_MIN)                                                                        \
+  X(NTK_BINARY_MAX)                                                                        \
+  X(NTK_BINARY_EQUAL)
 
 static void values(ntk_binary_function function, row r, real *y) {
   switch (function) {

@@ -89,10 +89,21 @@ static inline real slope(ntk_unary_function f, real x, real y, real a, real b) {
 #define EACH_FUNCTION(X)                                                                   \
   X(NTK_UNARY_NEG)                                                                         \
   X(NTK_UNARY_RELU)                                                                        \
-  X(NTK_UNARY_LEAKYRELU) X(NTK_UNARY_SIGMOID) X(NTK_UNARY_TANH) X(NTK_UNARY_ERF)           \
-      X(NTK_UNARY_SOFTPLUS) X(NTK_UNARY_ELU) X(NTK_UNARY_EXP) X(NTK_UNARY_LOG)             \
-          X(NTK_UNARY_SQRT) X(NTK_UNARY_CLIP) X(NTK_UNARY_ABS) X(NTK_UNARY_FLOOR)          \
-              X(NTK_UNARY_RECIPROCAL) X(NTK_UNARY_COPY) X(NTK_UNARY_TRUTH)
+  X(NTK_UNARY_LEAKYRELU)                                                                   \
+  X(NTK_UNARY_SIGMOID)                                                                     \
+  X(NTK_UNARY_TANH)                                                                        \
+  X(NTK_UNARY_ERF)                                                                         \
+  X(NTK_UNARY_SOFTPLUS)                                                                    \
+  X(NTK_UNARY_ELU)                                                                         \
+  X(NTK_UNARY_EXP)                                                                         \
+  X(NTK_UNARY_LOG)                                                                         \
+  X(NTK_UNARY_SQRT)                                                                        \
+  X(NTK_UNARY_CLIP)                                                                        \
+  X(NTK_UNARY_ABS)                                                                         \
+  X(NTK_UNARY_FLOOR)                                                                       \
+  X(NTK_UNARY_RECIPROCAL)                                                                  \
+  X(NTK_UNARY_COPY)                                                                        \
+  X(NTK_UNARY_TRUTH)
 
 static void values(const ntk_unary *u, int64_t n, const real *x, real *y) {
   const real a = (real)u->a, b = (real)u->b;
