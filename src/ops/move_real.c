@@ -16,13 +16,23 @@ static void gather_run(const ntk_run *r, real scale, const real *x, real *y, boo
   }
 }
 
-static void scatter_run(const ntk_run *r, real scale, const real *y, real *x) {
-  if (r->stride == 0) {
+/* Pieces are short enough for f32. */
+static real sum_of(int64_t n, const real *y) {
+  double total = 0;
+  for (int64_t first = 0; first < n; first += 4096) {
+    const int64_t end = n - first < 4096 ? n : first + 4096;
     real sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < r->length; i++)
-      sum += y[r->at + i];
-    x[r->from] += scale * sum;
+    for (int64_t i = first; i < end; i++)
+      sum += y[i];
+    total += (double)sum;
+  }
+  return (real)total;
+}
+
+static void scatter_run(const ntk_run *r, real scale, const real *y, real *x) {
+  if (r->stride == 0) {
+    x[r->from] += scale * sum_of(r->length, y + r->at);
     return;
   }
   for (int64_t i = 0; i < r->length; i++)

@@ -91,7 +91,7 @@ static double binary_element(const op_test *h, const double *const x[OPERANDS], 
   int64_t index[NTK_MAX_DIMS];
   double v[3] = {0};
   index_of(y_shape(h), e, index);
-  for (int i = 0; i < h->operands; i++)
+  for (int i = 0; i < (op == &ntk_op_expand ? 1 : h->operands); i++)
     v[i] = x[i][place_of(shape_of(h, i), index, y_shape(h)->ndim)];
   if (op == &ntk_op_add)
     return v[0] + v[1];
@@ -400,6 +400,39 @@ static void extremes_do_not_overflow(void **state) {
       near(value_at(&rows[i].c, (ntk_dtype)dtype, rows[i].x, 0), rows[i].y, 0);
 }
 
+/* Sums of many numbers of one sign in f32: along the last axis, the first one, and back
+ * through a broadcast. */
+static void long_sums_stay_accurate(void **state) {
+  (void)state;
+  enum { LONG = 200000 };
+  static const op_case rows[] = {{&ntk_op_reducesum, "axes=1,", {S(2, LONG)}, 1},
+                                 {&ntk_op_reducesum, "axes=0,", {S(LONG, 2)}, 1},
+                                 {&ntk_op_add, "", {S(2, LONG), S(2, 1)}, 2},
+                                 {&ntk_op_add, "", {S(LONG, 2), S(2)}, 2}};
+  const op_block b = block_make(0, 0, 2 * LONG, 0, 7);
+  float *x = malloc(2 * LONG * sizeof *x), y[2];
+  assert_non_null(x);
+  for (int i = 0; i < 4; i++) {
+    double sum[2] = {0};
+    op_test h = op_make(&rows[i]);
+    for (int64_t e = 0; e < 2 * LONG; e++) {
+      x[e] = (float)(((double *)b.a.data)[e] + 1.5);
+      sum[i % 2 ? e % 2 : e / LONG] += (double)x[e];
+    }
+    const ntk_array from = {x, 2 * LONG, 2 * LONG}, to = {y, 2, 2}, none[2] = {{0}};
+    const ntk_kernels *f32 = rows[i].op->kernels[NTK_F32];
+    if (i < 2)
+      f32->forward(h.node, 1, &from, &to, NULL);
+    else
+      f32->vjp(h.node, 1, 1, 1, none, none, from, to, false, NULL);
+    for (int k = 0; k < 2; k++)
+      assert_true(fabs((double)y[k] / sum[k] - 1) < (i % 2 ? 3e-5 : 1e-6));
+    op_free(&h);
+  }
+  free(b.a.data);
+  free(x);
+}
+
 /* A masked place, -inf, has probability 0 and gives no NaN. */
 static void softmax_takes_masks(void **state) {
   (void)state;
@@ -423,6 +456,7 @@ int main(void) {
       cmocka_unit_test(ties_share_equally),
       cmocka_unit_test(nan_is_never_swallowed),
       cmocka_unit_test(extremes_do_not_overflow),
+      cmocka_unit_test(long_sums_stay_accurate),
       cmocka_unit_test(softmax_takes_masks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
