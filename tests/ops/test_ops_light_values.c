@@ -216,7 +216,7 @@ static double gather_element(const op_test *h, const double *const x[OPERANDS], 
   for (int d = 0; d < i->ndim; d++)
     k = k * i->dim[d] + index[axis + d];
   for (int d = 0; d < s->ndim; d++)
-    from[d] = index[d < axis ? d : d + i->ndim - 1];
+    from[d] = index[d <= axis ? d : d + i->ndim - 1];
   from[axis] = axis_of(h, (int64_t)x[1][k], (int)s->dim[axis]);
   return x[0][place_of(s, from, s->ndim)];
 }
