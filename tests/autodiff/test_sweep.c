@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../ntk/subject.h"
+#include "../ntk/networks.h"
 
 #include "autodiff/slots.h"
 #include "autodiff/sweep.h"
@@ -381,6 +381,13 @@ static void generated_networks(void **state) {
   }
 }
 
+static void written_network(void **state) {
+  trial t = trial_make(subject_written(context, *state, 3, 1));
+  check_tangents(&t, true);
+  check_cotangents(&t, true);
+  trial_free(&t);
+}
+
 /* What ntk_sweep_bytes says is what a sweep takes. */
 static void promised_bytes_are_taken(void **state) {
   (void)state;
@@ -440,18 +447,19 @@ static void slots_do_not_overlap(void **state) {
 }
 
 int main(int argc, char **argv) {
-  struct CMUnitTest tests[GOLDEN + 4];
+  struct CMUnitTest tests[GOLDEN + WRITTEN + 4] = {
+      cmocka_unit_test(generated_networks), cmocka_unit_test(promised_bytes_are_taken),
+      cmocka_unit_test(nonfinite_is_named), cmocka_unit_test(slots_do_not_overlap)};
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
     return 1;
   for (int i = 0; i < GOLDEN; i++)
-    tests[i] = (struct CMUnitTest){.name = golden[i],
-                                   .test_func = golden_network,
-                                   .initial_state = (void *)(uintptr_t)golden[i]};
-  tests[GOLDEN] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
-  tests[GOLDEN + 1] = (struct CMUnitTest)cmocka_unit_test(promised_bytes_are_taken);
-  tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(nonfinite_is_named);
-  tests[GOLDEN + 3] = (struct CMUnitTest)cmocka_unit_test(slots_do_not_overlap);
+    tests[4 + i] = (struct CMUnitTest){golden[i], golden_network, NULL, NULL,
+                                       (void *)(uintptr_t)golden[i]};
+  for (int i = 0; i < WRITTEN; i++)
+    tests[4 + GOLDEN + i] =
+        (struct CMUnitTest){written_networks[i].name, written_network, NULL, NULL,
+                            (void *)(uintptr_t)&written_networks[i]};
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
   ntk_context_destroy(&context);
   MPI_Finalize();

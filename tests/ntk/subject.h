@@ -108,12 +108,13 @@ static inline subject subject_of(const char *name, ntk_model *model) {
                    .size = ntk_graph_size(graph, graph->inputs[0])};
 }
 
-/* A golden network with its two sets of samples. */
-static inline subject subject_golden(ntk_context *context, const char *name) {
+/* A golden network with its two sets of samples; options: of the table "model". */
+static inline subject subject_golden_with(ntk_context *context, const char *name,
+                                          const char *options) {
   char file[128], path[512];
   ntk_model *model;
   snprintf(file, sizeof file, "%s.onnx", name);
-  succeed(ntk_model_read(context, golden_path(path, file), NULL, &model));
+  succeed(ntk_model_read(context, golden_path(path, file), options, &model));
   subject s = subject_of(name, model);
   for (int side = 0; side < 2; side++) {
     s.samples[side] = read_reference(name, side ? "inputs2" : "inputs", &s.count[side]);
@@ -121,6 +122,10 @@ static inline subject subject_golden(ntk_context *context, const char *name) {
     s.count[side] /= s.size;
   }
   return s;
+}
+
+static inline subject subject_golden(ntk_context *context, const char *name) {
+  return subject_golden_with(context, name, NULL);
 }
 
 /* In (-1, 1), the same on every machine. */
@@ -131,25 +136,37 @@ static inline double number(uint64_t seed, uint64_t i) {
   return (double)(int64_t)(z ^ (z >> 31)) / 0x1p63;
 }
 
-/* A generated network with random samples. */
-static inline subject subject_generated(ntk_context *context, const char *family,
-                                        const char *options, int64_t n1, int64_t n2) {
-  char path[512];
-  ntk_model *model;
+static inline const char *temporary_path(char path[512]) {
   const char *folder = getenv("TMPDIR");
-  snprintf(path, sizeof path, "%s/scantk-subject-%ld.onnx", folder ? folder : "/tmp",
+  snprintf(path, 512, "%s/scantk-subject-%ld.onnx", folder ? folder : "/tmp",
            (long)getpid());
-  succeed(ntk_model_generate(context, family, options, path));
-  succeed(ntk_model_read(context, path, NULL, &model));
+  return path;
+}
+
+/* A network in a file, which is removed, with random samples that f32 holds. */
+static inline subject subject_from_file(ntk_context *context, const char *name,
+                                        const char *path, const char *options, int64_t n1,
+                                        int64_t n2) {
+  ntk_model *model;
+  const ntk_status status = ntk_model_read(context, path, options, &model);
   remove(path);
-  subject s = subject_of(family, model);
+  if (status != NTK_SUCCESS)
+    fail_msg("%s: %s", name, ntk_fail_message());
+  subject s = subject_of(name, model);
   for (int side = 0; side < 2; side++) {
     s.count[side] = side ? n2 : n1;
     s.samples[side] = doubles(s.count[side] * s.size);
     for (int64_t i = 0; i < s.count[side] * s.size; i++)
-      s.samples[side][i] = (float)number((uint64_t)side + 1, (uint64_t)i);
+      s.samples[side][i] = (double)(float)number((uint64_t)side + 1, (uint64_t)i);
   }
   return s;
+}
+
+static inline subject subject_generated(ntk_context *context, const char *family,
+                                        const char *options, int64_t n1, int64_t n2) {
+  char path[512];
+  succeed(ntk_model_generate(context, family, options, temporary_path(path)));
+  return subject_from_file(context, family, path, NULL, n1, n2);
 }
 
 static inline void subject_free(subject *s) {

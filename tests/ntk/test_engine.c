@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine.h"
+#include "networks.h"
 #include <mpi.h>
 
 /* The engine against kernels made by torch and functorch (tests/golden): every algorithm,
@@ -125,6 +126,21 @@ static void outputs_are_handed_over(void **state) {
   }
 }
 
+/* Networks that merge uses in many ways, against their dense Jacobians. */
+static void written_network(void **state) {
+  subject s = subject_written(context, *state, 4, 3);
+  for (int symmetric = 0; symmetric < 2; symmetric++) {
+    setup u = {.algorithm = NTK_ALGORITHM_JACOBIAN,
+               .dtype = NTK_F64,
+               .order = -1,
+               .symmetric = symmetric};
+    double *full = kernel_make(&s, &u);
+    check_algorithms(&s, u, full, 1e-12);
+    free(full);
+  }
+  subject_free(&s);
+}
+
 /* Networks that are large enough for several windows, chains and patches. */
 static void generated_networks(void **state) {
   (void)state;
@@ -162,18 +178,21 @@ static void generated_networks(void **state) {
 }
 
 int main(int argc, char **argv) {
-  struct CMUnitTest tests[GOLDEN + 4];
+  struct CMUnitTest tests[GOLDEN + 4 + WRITTEN];
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
     return 1;
   for (int i = 0; i < GOLDEN; i++)
-    tests[i] = (struct CMUnitTest){.name = golden[i],
-                                   .test_func = golden_network,
-                                   .initial_state = (void *)(uintptr_t)golden[i]};
+    tests[i] = (struct CMUnitTest){golden[i], golden_network, NULL, NULL,
+                                   (void *)(uintptr_t)golden[i]};
   tests[GOLDEN] = (struct CMUnitTest)cmocka_unit_test(every_order_was_forced);
-  tests[GOLDEN + 1] = (struct CMUnitTest)cmocka_unit_test(outputs_are_handed_over);
-  tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
-  tests[GOLDEN + 3] = (struct CMUnitTest)cmocka_unit_test(every_reference_is_used);
+  tests[GOLDEN + 1] = (struct CMUnitTest)cmocka_unit_test(every_reference_is_used);
+  tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(outputs_are_handed_over);
+  tests[GOLDEN + 3] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
+  for (int i = 0; i < WRITTEN; i++)
+    tests[GOLDEN + 4 + i] =
+        (struct CMUnitTest){written_networks[i].name, written_network, NULL, NULL,
+                            (void *)(uintptr_t)&written_networks[i]};
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
   ntk_context_destroy(&context);
   MPI_Finalize();
