@@ -501,6 +501,9 @@ static ntk_status add_graph_outputs(builder *b) {
                 g->output[i]->name);
     NTK_REQUIRE(ntk_dtype_is_real(b->graph->values[v].dtype), NTK_ERR_UNSUPPORTED,
                 "%s: output '%s' is not real", b->import->path, g->output[i]->name);
+    for (int k = 0; k < b->graph->output_count; k++)
+      NTK_REQUIRE(b->graph->outputs[k] != v, NTK_ERR_UNSUPPORTED,
+                  "%s: output '%s' is listed twice", b->import->path, g->output[i]->name);
     b->graph->outputs[b->graph->output_count++] = (int)v;
   }
 done:

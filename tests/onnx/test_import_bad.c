@@ -275,6 +275,9 @@ static void test_wrong_graphs(void **state) {
   set_name(&proto->graph->output[0]->name, "z");
   expect_refused(proto, NULL, NTK_ERR_FORMAT, "'z'");
   proto = mlp_new();
+  add_output(proto, "y");
+  expect_refused(proto, NULL, NTK_ERR_UNSUPPORTED, "twice");
+  proto = mlp_new();
   set_name(&proto->graph->node[1]->input[1], "y"); /* h2 = h1 + y */
   expect_refused(proto, NULL, NTK_ERR_FORMAT, "circle");
   proto = mlp_new();
