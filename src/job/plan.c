@@ -346,8 +346,6 @@ static ntk_status predict(ntk_plan *plan) {
   const ntk_groups *groups = plan->network.groups;
   const ntk_cost_shape shape = ntk_numeric_cost_shape(
       &plan->numeric, plan->shape.rows, plan->shape.columns, plan->shape.symmetric);
-  ntk_network structured = {0};
-  double *seeds = NULL;
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups->count, sizeof(double), &plan->predicted));
   for (int i = 0; i < groups->count; i++)
     plan->predicted[i] = ntk_cost_of(&groups->groups[i], plan->numeric.orders[i], &shape,
@@ -362,8 +360,6 @@ static ntk_status predict(ntk_plan *plan) {
     ntk_groups_destroy(&factored);
   }
 done:
-  ntk_free(&seeds);
-  ntk_network_destroy(&structured);
   return status;
 }
 

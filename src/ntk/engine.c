@@ -170,6 +170,10 @@ const double *ntk_engine_group_seconds(const ntk_engine *engine) {
   return engine->group_seconds;
 }
 
+double ntk_engine_forming_seconds(const ntk_engine *engine) {
+  return engine->forming_seconds;
+}
+
 /* ---- sweeping -------------------------------------------------------------------------
  */
 
@@ -179,18 +183,30 @@ typedef struct chunk {
   ntk_capture capture;
 } chunk;
 
+/* D into place; outside-in forms J of it at once, which is part of the contraction. */
+static void capture_d(chunk *c, int i, int section, int part, ntk_array cotangent) {
+  ntk_engine *engine = c->engine;
+  const ntk_network *network = engine->spec.network;
+  const double start = ntk_seconds();
+  (network->net->dtype == NTK_F64 ? ntk_capture_d_f64 : ntk_capture_d_f32)(
+      &c->capture, &network->groups->groups[i], &engine->place1[i], section, part,
+      cotangent);
+  if (engine->spec.orders[i] == NTK_ORDER_OUTSIDE_IN) {
+    const double seconds = ntk_seconds() - start;
+    engine->group_seconds[i] += seconds;
+    engine->forming_seconds += seconds;
+  }
+}
+
 static void take_cotangent(void *user, int value, ntk_array cotangent) {
   chunk *c = user;
-  const ntk_engine *engine = c->engine;
-  const ntk_groups *groups = engine->spec.network->groups;
-  const bool is_double = engine->spec.network->net->dtype == NTK_F64;
+  const ntk_groups *groups = c->engine->spec.network->groups;
   for (int i = 0; i < groups->count; i++) {
     const ntk_group *group = &groups->groups[i];
     for (int s = 0; s < group->section_count; s++)
       for (int d = 0; d < group->d_count; d++)
         if (group->sections[s].d[d].root == value)
-          (is_double ? ntk_capture_d_f64 : ntk_capture_d_f32)(
-              &c->capture, group, &engine->place1[i], s, d, cotangent);
+          capture_d(c, i, s, d, cotangent);
   }
 }
 

@@ -58,8 +58,11 @@ void ntk_engine_destroy(ntk_engine **engine);
  * block of n samples and o outputs. */
 NTK_CHECKED ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes);
 int64_t ntk_block_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o);
-/* Seconds spent so far in contracting each group [groups]; valid while the engine lives. */
+/* Seconds spent so far in contracting each group [groups], the forming of J included; valid
+ * while the engine lives. */
 const double *ntk_engine_group_seconds(const ntk_engine *engine);
+/* Those of forming J, which happens inside sweeps. */
+double ntk_engine_forming_seconds(const ntk_engine *engine);
 
 /* The three calls of a worker (job/job.h); self is the engine. */
 int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o);

@@ -15,6 +15,7 @@ struct ntk_engine {
   bool needs_zero;            /* a part of D or J may be left unwritten, or is added to */
   ntk_place *place1, *place2; /* [groups], of the blocks in hand */
   double *group_seconds;
+  double forming_seconds; /* of J, while sweeping; part of group_seconds */
   /* NTK-vector products */
   ntk_sweep *rows;    /* tangents at x1 */
   int64_t directions; /* of one batch, a multiple of the outputs of a block */
