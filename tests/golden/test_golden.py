@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# ranks: 3
+# timeout: 1200
 """Kernels of the program against tests/golden/references.h5 (made by functorch).
 
     SCANTK=build/bin/scantk tests/golden/test_golden.py [NETWORK...]
