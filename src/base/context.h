@@ -30,7 +30,7 @@ struct ntk_context {
   ntk_report_fn report;
   void *report_user;
   double phase_seconds[NTK_PHASES];
-  volatile int stop; /* set by ntk_context_stop */
+  volatile int stop; /* set by ntk_context_stop, reset by the run that obeys */
 };
 
 /* Hands a message to the callback on rank 0. Local. */

@@ -15,14 +15,35 @@ typedef struct header {
 } header;
 
 static _Atomic int64_t used[NTK_MEMORY_PURPOSES];
-static _Atomic int64_t used_total, peak_total;
+static _Atomic int64_t used_total, peak_total, cap;
 
-static void count(ntk_memory_purpose purpose, int64_t bytes) {
-  atomic_fetch_add(&used[purpose], bytes);
-  const int64_t now = atomic_fetch_add(&used_total, bytes) + bytes;
+/* Counts bytes as used, unless that were more than the cap. */
+static ntk_status take(ntk_memory_purpose purpose, int64_t bytes, int64_t *now) {
+  static const char *const names[NTK_MEMORY_PURPOSES] = {
+      "general use", "parameters", "factors", "sweeps", "tiles", "data"};
+  const int64_t most = atomic_load(&cap), before = atomic_fetch_add(&used_total, bytes);
+  *now = before + bytes;
+  if (most > 0 && *now > most) {
+    (void)atomic_fetch_sub(&used_total, bytes);
+    return ntk_fail(NTK_ERR_MEMORY,
+                    "%.1f MiB for %s, with %.1f MiB in use, are more than the cap of %.1f "
+                    "MiB; use a larger --memory or a smaller --block",
+                    (double)bytes / 1048576, names[purpose], (double)before / 1048576,
+                    (double)most / 1048576);
+  }
+  (void)atomic_fetch_add(&used[purpose], bytes);
+  return NTK_SUCCESS;
+}
+
+static void raise_peak(int64_t now) {
   int64_t peak = atomic_load(&peak_total);
   while (now > peak && !atomic_compare_exchange_weak(&peak_total, &peak, now)) {
   }
+}
+
+static void give_back(ntk_memory_purpose purpose, int64_t bytes) {
+  (void)atomic_fetch_sub(&used[purpose], bytes);
+  (void)atomic_fetch_sub(&used_total, bytes);
 }
 
 static header *header_of(void *block) {
@@ -36,16 +57,22 @@ ntk_status ntk_malloc(ntk_memory_purpose purpose, int64_t n, size_t size, void *
                     (long long)n, size);
   const size_t bytes = (size_t)n * size;
   const size_t total = (bytes + 2 * (size_t)ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  int64_t now;
+  const ntk_status status = take(purpose, (int64_t)bytes, &now);
+  if (status != NTK_SUCCESS)
+    return status;
   char *start = aligned_alloc(ALIGNMENT, total);
-  if (!start)
+  if (!start) {
+    give_back(purpose, (int64_t)bytes);
     return ntk_fail(
         NTK_ERR_MEMORY,
         "the system has no %.1f MiB of memory left; use more ranks or a smaller "
         "--block",
         (double)bytes / 1048576);
+  }
   void *block = start + ALIGNMENT;
   *header_of(block) = (header){(int64_t)bytes, purpose};
-  count(purpose, (int64_t)bytes);
+  raise_peak(now);
   memcpy(out, &block, sizeof block);
   return NTK_SUCCESS;
 }
@@ -92,7 +119,7 @@ void ntk_free(void *pointer) {
   if (!block)
     return;
   header *h = header_of(block);
-  count(h->purpose, -h->bytes);
+  give_back(h->purpose, h->bytes);
   free(h);
   block = NULL;
   memcpy(pointer, &block, sizeof block);
@@ -101,6 +128,7 @@ void ntk_free(void *pointer) {
 int64_t ntk_memory_used(ntk_memory_purpose purpose) { return atomic_load(&used[purpose]); }
 int64_t ntk_memory_used_total(void) { return atomic_load(&used_total); }
 int64_t ntk_memory_peak_total(void) { return atomic_load(&peak_total); }
+int64_t ntk_memory_set_cap(int64_t bytes) { return atomic_exchange(&cap, bytes); }
 
 /* ---- the default cap ------------------------------------------------------------------
  */

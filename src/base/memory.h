@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The one allocator: overflow-checked, 64-byte aligned, counted by purpose over the
- * process. All calls are local and thread-safe. */
+/* The one allocator: overflow-checked, 64-byte aligned, counted by purpose and capped over
+ * the process. All calls are local and thread-safe. */
 typedef enum ntk_memory_purpose {
   NTK_MEMORY_GENERAL,
   NTK_MEMORY_PARAMETERS,
@@ -19,7 +19,7 @@ typedef enum ntk_memory_purpose {
 } ntk_memory_purpose;
 
 /* *out = count * size bytes, not initialised (ntk_calloc: zeros); never NULL on success,
- * also for 0 bytes. NTK_ERR_MEMORY: overflow or system; the cap is the planner's. */
+ * also for 0 bytes. NTK_ERR_MEMORY: overflow, beyond the cap, or the system's. */
 NTK_CHECKED ntk_status ntk_malloc(ntk_memory_purpose purpose, int64_t count, size_t size,
                                   void *out /* address of a pointer */);
 NTK_CHECKED ntk_status ntk_calloc(ntk_memory_purpose purpose, int64_t count, size_t size,
@@ -35,6 +35,10 @@ void ntk_free(void *pointer);
 int64_t ntk_memory_used(ntk_memory_purpose purpose); /* bytes now */
 int64_t ntk_memory_used_total(void);
 int64_t ntk_memory_peak_total(void);
+
+/* Sets the cap on the bytes of all purposes together (0: none) and returns the old one.
+ * What is in use already stays, even if it is more. */
+int64_t ntk_memory_set_cap(int64_t bytes);
 
 /* Default cap of a rank in bytes: 80 % of min(cgroup limit, SLURM_MEM_PER_NODE,
  * SLURM_MEM_PER_CPU x cpus, MemAvailable) / ranks_on_node; *bound_by names the least. */

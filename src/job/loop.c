@@ -217,8 +217,10 @@ static ntk_status run_panels(job *j) {
   NTK_TRY(ntk_vote_finish(&v, j->status != NTK_SUCCESS ? 2 : 0, &last));
   if (last == 2)
     status = ntk_agree(j->context->comm, j->status);
-  else if (decided == 1)
+  else if (decided == 1) {
+    j->context->stop = 0; /* obeyed: the next run is not meant */
     status = ntk_fail(NTK_STOPPED, "stopped on request");
+  }
 done:
   return status;
 }

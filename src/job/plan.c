@@ -368,6 +368,8 @@ static ntk_status plan_locally(ntk_plan *plan) {
   NTK_TRY(choose_grid(plan));
   make_spec(plan);
   NTK_TRY(choose_panel(plan));
+  (void)ntk_memory_set_cap(ntk_memory_set_cap(0) + plan->cap);
+  plan->is_capping = true;
   NTK_TRY(ntk_engine_create(&plan->spec, &plan->engine));
   NTK_TRY(predict(plan));
 done:
@@ -428,6 +430,8 @@ void ntk_plan_destroy(ntk_plan **handle) {
   ntk_plan *plan = *handle;
   if (!plan)
     return;
+  if (plan->is_capping)
+    (void)ntk_memory_set_cap(ntk_memory_set_cap(0) - plan->cap);
   ntk_engine_destroy(&plan->engine);
   ntk_network_destroy(&plan->network);
   ntk_numeric_clear(&plan->numeric);

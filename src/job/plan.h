@@ -32,8 +32,9 @@ struct ntk_plan {
   ntk_engine_spec spec;
   ntk_engine *engine;
   ntk_memory_terms memory;
-  int64_t cap;
+  int64_t cap; /* also the allocator's while the plan lives; those of several add up */
   const char *cap_bound_by;
+  bool is_capping;
   double *predicted; /* [groups] seconds over all pairs */
   double minimal_flops;
   /* where the outputs of swept samples go while a run lasts */

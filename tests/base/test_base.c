@@ -60,6 +60,36 @@ static void too_large_is_refused(void **state) {
   assert_non_null(strstr(ntk_fail_message(), "no 2199023255552.0 MiB"));
   assert_ptr_equal(block, &mark);
   assert_true(ntk_memory_used_total() == before);
+  assert_true(ntk_memory_peak_total() < (int64_t)1 << 60);
+}
+
+static void nothing_goes_beyond_the_cap(void **state) {
+  (void)state;
+  enum { MIB = 1 << 20 };
+  const int64_t before = ntk_memory_used_total(), peak = ntk_memory_peak_total();
+  const int64_t most = before + 4 * MIB;
+  char *a = NULL, *b = NULL;
+  assert_true(ntk_memory_set_cap(most) == 0);
+  assert_int_equal(ntk_malloc(NTK_MEMORY_FACTORS, 3 * MIB, 1, &a), NTK_SUCCESS);
+  assert_int_equal(ntk_malloc(NTK_MEMORY_TILES, MIB + 1, 1, &b), NTK_ERR_MEMORY);
+  assert_null(b);
+  assert_non_null(strstr(ntk_fail_message(), "1.0 MiB for tiles"));
+  assert_non_null(strstr(ntk_fail_message(), "cap of 4.0 MiB"));
+  assert_null(strchr(ntk_fail_message(), '\n'));
+  assert_true(ntk_memory_used(NTK_MEMORY_TILES) == 0);
+  assert_true(ntk_memory_used_total() == before + 3 * MIB);
+  assert_true(ntk_memory_peak_total() <= (peak > most ? peak : most));
+  assert_int_equal(ntk_malloc(NTK_MEMORY_TILES, MIB, 1, &b), NTK_SUCCESS);
+  assert_int_equal(ntk_realloc(NTK_MEMORY_TILES, 2 * MIB, 1, &b), NTK_ERR_MEMORY);
+  assert_non_null(b); /* kept */
+  ntk_free(&b);
+  assert_true(ntk_memory_set_cap(1) == most); /* less than is in use */
+  assert_int_equal(ntk_malloc(NTK_MEMORY_DATA, 1, 1, &b), NTK_ERR_MEMORY);
+  ntk_free(&a);
+  assert_true(ntk_memory_set_cap(0) == 1);
+  assert_int_equal(ntk_malloc(NTK_MEMORY_DATA, 8 * MIB, 1, &b), NTK_SUCCESS);
+  ntk_free(&b);
+  assert_true(ntk_memory_used_total() == before);
 }
 
 static void lists_grow_and_shrink(void **state) {
@@ -344,6 +374,7 @@ static void phases_add_up(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(blocks_are_aligned_and_counted),
                                      cmocka_unit_test(too_large_is_refused),
+                                     cmocka_unit_test(nothing_goes_beyond_the_cap),
                                      cmocka_unit_test(lists_grow_and_shrink),
                                      cmocka_unit_test(the_least_limit_is_the_cap),
                                      cmocka_unit_test(text_grows),
