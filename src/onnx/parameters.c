@@ -4,7 +4,7 @@
 #include "onnx/names.h"
 #include "onnx/tensors.h"
 #include "ops/ops.h"
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The parameter rule of design section 2. Its errors would be silent, so that where the
@@ -130,27 +130,57 @@ static const char *metadata(const ntk_import *import) {
   return NULL;
 }
 
-/* Is the name an element of a JSON array of strings? (names have no escapes but \" and \\)
- */
-static bool json_lists(const char *json, const char *name) {
-  const size_t length = strlen(name);
-  for (const char *c = strchr(json, '"'); c; c = strchr(c, '"')) {
-    const char *word = ++c, *n = name;
-    while (*c && *c != '"') {
-      if (*c == '\\' && c[1])
-        c++;
-      if (n && *n == *c)
-        n++;
-      else
-        n = NULL;
-      c++;
-    }
-    if (n && n == name + length && (length > 0 || word == c))
-      return true;
-    if (*c)
-      c++;
+/* The letter that \uXXXX stands for, as UTF-8; returns the end of what was written. */
+static char *put_utf8(char *to, unsigned code) {
+  if (code < 0x80) {
+    *to++ = (char)code;
+  } else if (code < 0x800) {
+    *to++ = (char)(0xc0 | code >> 6);
+    *to++ = (char)(0x80 | (code & 63));
+  } else {
+    *to++ = (char)(0xe0 | code >> 12);
+    *to++ = (char)(0x80 | (code >> 6 & 63));
+    *to++ = (char)(0x80 | (code & 63));
   }
-  return false;
+  return to;
+}
+
+/* Next string of a JSON array of strings, its escapes resolved in place; NULL: no more. */
+static char *next_word(char **at) {
+  char *from = strchr(*at, '"'), *to = from;
+  if (!from)
+    return NULL;
+  char *const word = from++;
+  while (*from && *from != '"') {
+    unsigned code;
+    if (*from == '\\' && from[1] == 'u' && sscanf(from + 2, "%4x", &code) == 1) {
+      to = put_utf8(to, code);
+      from += strnlen(from, 6);
+    } else {
+      from += *from == '\\' && from[1];
+      *to++ = *from++;
+    }
+  }
+  *at = *from ? from + 1 : from;
+  *to = '\0';
+  return word;
+}
+
+/* The names that the file gives; each must be a tensor in it. *text holds them. */
+static ntk_status read_names(const ntk_import *import, const char *json, char **text,
+                             ntk_names *names) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_strdup(json, text));
+  char *at = *text;
+  for (const char *word; (word = next_word(&at));) {
+    NTK_REQUIRE(ntk_candidate_named(import, word), NTK_ERR_FORMAT,
+                "%s: the metadata name the parameter '%s', but no float tensor has this "
+                "name",
+                import->path, word);
+    NTK_TRY(ntk_names_set(names, word, 1));
+  }
+done:
+  return status;
 }
 
 static bool matches(const ntk_options *options, const char *option, const char *name) {
@@ -198,8 +228,8 @@ done:
 /* ---- the rule -------------------------------------------------------------------------
  */
 
-static void decide(const ntk_import *import, const char *named, const usage *use, facts f,
-                   ntk_candidate *c) {
+static void decide(const ntk_import *import, const ntk_names *named, const usage *use,
+                   facts f, ntk_candidate *c) {
   const ntk_options *o = import->options;
   const bool torch =
       import->proto->producer_name && strcmp(import->proto->producer_name, "pytorch") == 0;
@@ -217,7 +247,7 @@ static void decide(const ntk_import *import, const char *named, const usage *use
     c->is_parameter = true;
     c->reason = "named by --param";
   } else if (named) {
-    c->is_parameter = json_lists(named, c->name);
+    c->is_parameter = ntk_names_get(named, c->name) >= 0;
     c->reason = c->is_parameter ? "named by the file" : "not named by the file";
   } else if (f.nonfinite)
     c->reason = "holds a value that is not finite (--param would make it one)";
@@ -288,7 +318,10 @@ done:
 
 ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
   ntk_status status = NTK_SUCCESS;
-  const char *named = metadata(import);
+  const char *json = metadata(import);
+  const ntk_names *named = NULL;
+  ntk_names names = {0};
+  char *text = NULL;
   usage *uses = NULL;
   int parameters = 0;
   NTK_TRY(list_candidates(import));
@@ -296,6 +329,10 @@ ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
   NTK_TRY(check_patterns(import, "freeze"));
   NTK_TRY(check_patterns(import, "only"));
   NTK_TRY(check_patterns(import, "tied"));
+  if (json) {
+    NTK_TRY(read_names(import, json, &text, &names));
+    named = &names;
+  }
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, import->candidate_count, sizeof *uses, &uses));
   NTK_TRY(count_uses(import, uses));
   for (int i = 0; i < import->candidate_count; i++) {
@@ -315,5 +352,7 @@ ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
   }
 done:
   ntk_free(&uses);
+  ntk_free(&text);
+  ntk_names_clear(&names);
   return status;
 }

@@ -118,26 +118,56 @@ static void test_metadata_decides(void **state) {
   expect_refused(proto, NULL, NTK_ERR_NO_PARAMETERS, "not named by the file");
 }
 
-/* Names with quotes and backslashes; one that is the beginning of another. */
+/* Names with quotes, backslashes and other letters; one that is the beginning of another.
+ */
 static void test_metadata_names(void **state) {
   (void)state;
-  static const char *const names[] = {"a\"b\\c", "w", "", "[\"w2\"]"};
-  static const char *const lists[] = {"[\"a\\\"b\\\\c\"]", "[ \"w\" ,\"w11\"]",
-                                      "[\"x\",\"\"]", "[\"[\\\"w2\\\"]\"]"};
-  for (size_t i = 0; i < 4; i++) {
+  static const struct {
+    const char *name, *json;
+    int64_t parameters;
+  } cases[] = {{"a\"b\\c", "[\"a\\\"b\\\\c\"]", 30},
+               {"w", "[ \"w\" ]", 30},
+               {"w", "[\"w2\",\"b1\"]", 20},
+               {"[\"w2\"]", "[\"[\\\"w2\\\"]\"]", 30},
+               {"gr\xc3\xb6\xc3\x9f"
+                "e",
+                "[\"gr\\u00f6\\u00dfe\"]", 30},
+               {"\xe2\x82\xac", "[\"\\u20ac\", \"b2\"]", 33},
+               {"\xe2\x82\xac", "[\"\xe2\x82\xac\"]", 30}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     Onnx__ModelProto *proto = mlp_new();
     Onnx__GraphProto *g = proto->graph;
-    if (i == 2) { /* an empty name cannot be read by a node */
-      add_named(proto, lists[i]);
-      expect_refused(proto, NULL, NTK_ERR_NO_PARAMETERS, "w1: not named");
-      continue;
-    }
     free(g->initializer[0]->name);
     free(g->node[0]->input[1]);
-    g->initializer[0]->name = strdup(names[i]);
-    g->node[0]->input[1] = strdup(names[i]);
-    add_named(proto, lists[i]);
-    expect_parameters(proto, NULL, 30);
+    g->initializer[0]->name = strdup(cases[i].name);
+    g->node[0]->input[1] = strdup(cases[i].name);
+    add_named(proto, cases[i].json);
+    expect_parameters(proto, NULL, cases[i].parameters);
+  }
+}
+
+/* A name that the file does not hold; lists that are none. */
+static void test_metadata_mistakes(void **state) {
+  (void)state;
+  static const struct {
+    const char *json;
+    ntk_status status;
+    const char *text;
+  } cases[] = {{"[\"w1\", \"w9\"]", NTK_ERR_FORMAT, "'w9'"},
+               {"[\"w1\", \"\"]", NTK_ERR_FORMAT, "''"},
+               {"[\"w1", NTK_SUCCESS, ""},
+               {"[\"w1\\", NTK_ERR_FORMAT, "'w1\\'"},
+               {"[\"\\u", NTK_ERR_FORMAT, "'u'"},
+               {"[\"\\u1", NTK_ERR_FORMAT, "'?'"},
+               {"w1, w2", NTK_ERR_NO_PARAMETERS, "not named"},
+               {"", NTK_ERR_NO_PARAMETERS, "not named"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    Onnx__ModelProto *proto = mlp_new();
+    add_named(proto, cases[i].json);
+    if (cases[i].status == NTK_SUCCESS)
+      expect_parameters(proto, NULL, 30);
+    else
+      expect_refused(proto, NULL, cases[i].status, cases[i].text);
   }
 }
 
@@ -317,6 +347,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_bounds_are_constants),
     cmocka_unit_test(test_metadata_decides),
     cmocka_unit_test(test_metadata_names),
+    cmocka_unit_test(test_metadata_mistakes),
     cmocka_unit_test(test_merged_tensors),
     cmocka_unit_test(test_doubtful_tensors),
     cmocka_unit_test(test_globs),
