@@ -67,6 +67,14 @@ done:
   return status;
 }
 
+ntk_status ntk_check_size(const ntk_shape *shape) {
+  int64_t size = 1;
+  for (int d = 0; d < shape->ndim; d++)
+    if (__builtin_mul_overflow(size, shape->dim[d], &size) || size > INT32_MAX)
+      return ntk_fail(NTK_ERR_UNSUPPORTED, "more than 2^31 elements");
+  return NTK_SUCCESS;
+}
+
 void ntk_set_output(ntk_graph *graph, const ntk_node *node, ntk_dtype dtype,
                     const ntk_shape *shape) {
   ntk_value *y = &graph->values[node->outputs[0]];
@@ -89,6 +97,7 @@ done:
 ntk_status ntk_view_create(const ntk_shape *shape, ntk_view *view) {
   ntk_status status = NTK_SUCCESS;
   *view = (ntk_view){.shape = *shape};
+  NTK_TRY(ntk_check_size(shape));
   for (int d = 0; d < shape->ndim; d++)
     NTK_TRY(
         ntk_calloc(NTK_MEMORY_GENERAL, shape->dim[d], sizeof(int64_t), &view->offset[d]));
@@ -150,6 +159,7 @@ static int64_t cut_into_runs(const ntk_view *view, ntk_run *runs) {
 ntk_status ntk_view_to_moves(ntk_node *node, const ntk_view *view, int64_t from_size) {
   ntk_status status = NTK_SUCCESS;
   ntk_moves *moves;
+  NTK_TRY(ntk_check_size(&view->shape));
   const int64_t count = cut_into_runs(view, NULL);
   NTK_TRY(ntk_new_detail(node, sizeof *moves + (size_t)count * sizeof(ntk_run), &moves));
   moves->scale = 1;

@@ -25,6 +25,10 @@ NTK_CHECKED ntk_status ntk_ints_of(const ntk_graph *graph, const ntk_node *node,
 NTK_CHECKED ntk_status ntk_normalize_axis(int64_t axis, int ndim, int *out);
 /* The same for one of a list of axes, each named once; marks it in taken[ndim]. */
 NTK_CHECKED ntk_status ntk_take_axis(int64_t axis, int ndim, bool *taken, int *out);
+/* NTK_ERR_UNSUPPORTED above 2^31 elements: no sample is that large, a damaged file may say
+ * so.
+ */
+NTK_CHECKED ntk_status ntk_check_size(const ntk_shape *shape);
 void ntk_set_output(ntk_graph *graph, const ntk_node *node, ntk_dtype dtype,
                     const ntk_shape *shape);
 /* Frees the detail and makes one of `bytes` zeros. */

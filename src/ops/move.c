@@ -221,8 +221,24 @@ done:
   ntk_view_clear(&view);
   return status;
 }
-/* A cut of the batch axis shows in the sizes: what is left is no multiple of the batch. */
-MOVE_ROW(slice, "Slice", 1, 5, keeps_axis, .not_parameter = 30)
+/* A cut of the batch axis shows in the sizes: what is left is no multiple of the batch.
+ * Steps other than 1 along it would permute the samples. */
+static bool slice_keeps(const ntk_graph *graph, const ntk_node *node,
+                        const int *operand_axis, int output_axis) {
+  int64_t *axes = NULL, *steps = NULL, axes_count, steps_count;
+  bool keeps = keeps_axis(graph, node, operand_axis, output_axis) &&
+               ntk_ints_of(graph, node, "axes", 3, &axes, &axes_count) == NTK_SUCCESS &&
+               ntk_ints_of(graph, node, "steps", 4, &steps, &steps_count) == NTK_SUCCESS;
+  const int ndim = ntk_operand(graph, node, 0)->shape.ndim;
+  for (int64_t k = 0; keeps && steps && k < steps_count; k++) {
+    const int64_t axis = axes ? axes[k] : k;
+    keeps = steps[k] == 1 || (axis < 0 ? axis + ndim : axis) != output_axis;
+  }
+  ntk_free(&axes);
+  ntk_free(&steps);
+  return keeps;
+}
+MOVE_ROW(slice, "Slice", 1, 5, slice_keeps, .not_parameter = 30)
 
 /* ---- Pad ------------------------------------------------------------------------------
  */
@@ -241,6 +257,9 @@ static ntk_status pad_value(const ntk_graph *graph, const ntk_node *node, double
 static ntk_status pad_axis(ntk_view *view, int axis, int64_t before, int64_t after) {
   ntk_status status = NTK_SUCCESS;
   const int64_t n = view->shape.dim[axis], stride = n > 1 ? view->offset[axis][1] : 0;
+  NTK_REQUIRE(before < INT32_MAX && after < INT32_MAX && before > -INT32_MAX &&
+                  after > -INT32_MAX,
+              NTK_ERR_UNSUPPORTED, "pads of more than 2^31");
   NTK_REQUIRE(n + before + after >= 0, NTK_ERR_SHAPE, "more is cropped than there is");
   NTK_TRY(resize_axis(view, axis, n + before + after));
   for (int64_t i = 0; i < n + before + after; i++)

@@ -61,7 +61,7 @@ done:
 
 static ntk_status infer_reshape(ntk_graph *graph, ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
-  int64_t *list = NULL, count, known = 1;
+  int64_t *list = NULL, count;
   int unknown = -1;
   ntk_shape y = {0};
   NTK_TRY(ntk_require_operands(graph, node, 2));
@@ -81,10 +81,12 @@ static ntk_status infer_reshape(ntk_graph *graph, ntk_node *node) {
                 "a shape with more than one -1, or a negative size");
     if (y.dim[d] < 0)
       unknown = d;
-    else
-      known *= y.dim[d];
   }
+  if (unknown >= 0)
+    y.dim[unknown] = 1;
+  NTK_TRY(ntk_check_size(&y));
   if (unknown >= 0) {
+    const int64_t known = ntk_shape_size(&y);
     NTK_REQUIRE(known > 0 && ntk_shape_size(x) % known == 0, NTK_ERR_SHAPE,
                 "%lld elements do not fill rows of %lld", (long long)ntk_shape_size(x),
                 (long long)known);

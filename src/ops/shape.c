@@ -93,6 +93,7 @@ static ntk_status infer_constantofshape(ntk_graph *graph, ntk_node *node) {
     NTK_REQUIRE(sizes[d] >= 0, NTK_ERR_SHAPE, "a negative size");
     y.dim[y.ndim++] = sizes[d];
   }
+  NTK_TRY(ntk_check_size(&y));
   const int64_t n = ntk_shape_size(&y);
   const bool given = value && value->tensor && ntk_shape_size(&value->tensor->shape) == 1;
   const double number = given ? ntk_tensor_real(value->tensor, 0) : 0;
