@@ -14,8 +14,14 @@ extern void gotoblas_dynamic_init(void) __attribute__((weak));
 
 #if defined(__x86_64__)
 /* An OpenBLAS older than the processor takes kernels of 2004 (measured: 33 GFLOP/s where
- * AVX-512 gives 156). Its own start is repeated with the family of kernels that the
- * processor's instructions allow, unless the user has named one. */
+ * AVX-512 gives 156), or those without AVX-512 (AMD since Zen 4; measured: 135 of 250). Its
+ * own start is repeated with the family of kernels that the processor's instructions allow,
+ * unless the user has named one. */
+static int is_too_old(const char *core, int avx512) {
+  return strcmp(core, "Prescott") == 0 ||
+         (avx512 && (strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0));
+}
+
 static void choose_kernels(void) {
   static int done;
   if (done++ || !gotoblas_dynamic_quit || !gotoblas_dynamic_init || !openblas_get_corename)
@@ -25,7 +31,7 @@ static void choose_kernels(void) {
       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
   const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (strcmp(openblas_get_corename(), "Prescott") != 0 || !(avx512 || avx2) ||
+  if (!is_too_old(openblas_get_corename(), avx512) || !(avx512 || avx2) ||
       setenv("OPENBLAS_CORETYPE", avx512 ? "SkylakeX" : "Haswell", 0) != 0)
     return;
   gotoblas_dynamic_quit();
