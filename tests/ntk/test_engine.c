@@ -177,8 +177,35 @@ static void generated_networks(void **state) {
   }
 }
 
+/* Sums of more terms than one accumulator may take: over K, over positions, over (o, k, c).
+ */
+static void long_sums(void **state) {
+  (void)state;
+  static const struct {
+    const char *family, *options;
+    int last; /* order to go up to */
+  } cases[] = {
+      {"fcn", "--input 9000 --width 3 --depth 1 --outputs 2", NTK_ORDER_CONSTANT},
+      {"fcn", "--input 5 --width 5000 --depth 1 --outputs 2", NTK_ORDER_CONSTANT},
+      {"cnn", "--input 1x65x66 --width 2 --depth 1 --outputs 2", NTK_ORDER_OUTSIDE_IN}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    subject s = subject_generated(context, cases[i].family, cases[i].options, 3, 2);
+    setup u = {.algorithm = NTK_ALGORITHM_NTVP, .dtype = NTK_F64, .order = -1};
+    double *full = kernel_make(&s, &u);
+    u.algorithm = NTK_ALGORITHM_STRUCTURED;
+    for (int order = 0; order <= cases[i].last; order++)
+      for (int type = NTK_F32; type <= NTK_F64; type++) {
+        u.order = order;
+        u.dtype = (ntk_dtype)type;
+        check_forms(&s, u, full, type == NTK_F64 ? 1e-12 : 1e-5);
+      }
+    free(full);
+    subject_free(&s);
+  }
+}
+
 int main(int argc, char **argv) {
-  struct CMUnitTest tests[GOLDEN + 4 + WRITTEN];
+  struct CMUnitTest tests[GOLDEN + 5 + WRITTEN];
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
     return 1;
@@ -189,8 +216,9 @@ int main(int argc, char **argv) {
   tests[GOLDEN + 1] = (struct CMUnitTest)cmocka_unit_test(every_reference_is_used);
   tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(outputs_are_handed_over);
   tests[GOLDEN + 3] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
+  tests[GOLDEN + 4] = (struct CMUnitTest)cmocka_unit_test(long_sums);
   for (int i = 0; i < WRITTEN; i++)
-    tests[GOLDEN + 4 + i] =
+    tests[GOLDEN + 5 + i] =
         (struct CMUnitTest){written_networks[i].name, written_network, NULL, NULL,
                             (void *)(uintptr_t)&written_networks[i]};
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
