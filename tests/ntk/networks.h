@@ -68,7 +68,19 @@ static const written written_networks[] = {
      "Tanh h a; Conv c h V b; Tanh y c; output y 6 5;"},
     {"unused output of a branch",
      "input x 5; param W 5 4; param V 4 4; param b 4; MatMul a x W; Relu r a; MatMul c r V;"
-     "MatMul e a V; Add f c e; Add y f b; output y 4;"}};
+     "MatMul e a V; Add f c e; Add y f b; output y 4;"},
+    {"a value read plainly and reshaped",
+     "input x 2 3; param W 3 4; param V 8 3; param R 8 3; MatMul a x W; Flatten f a axis=1;"
+     "MatMul g f V; Tanh t a; Flatten u t axis=1; MatMul w u R; Add z g w; Tanh y z;"
+     "output y 3;"},
+    {"one input, two scales", "input x 5; param W 5 4; param V 5 4; constant s 0.5; MatMul "
+                              "a x W; Mul b a s; Tanh c b;"
+                              "MatMul d x V; Tanh e d; Add y c e; output y 4;"},
+    {"grouped convolutions of one input",
+     "input x 4 5; param W 6 2 3; param V 8 2 3; param R 14 2; Conv a x W group=2; Tanh h "
+     "a;"
+     "Conv b x V group=2; Tanh g b; Concat c h g axis=1; Transpose d c perm=0,2,1;"
+     "MatMul e d R; Tanh y e; output y 3 2;"}};
 enum { WRITTEN = sizeof written_networks / sizeof *written_networks };
 
 /* The integers of "1,2": their number. */

@@ -136,7 +136,10 @@ static const expected groups_of_written[] = {
     {"squared weight", NULL, "W", 1, 1, 1, 20, 1, 0, 1, {0}, -1},
     {"weight in two roles", NULL, "W", 1, 1, 1, 16, 1, 0, 1, {0}, -1},
     {"batched weight", NULL, "W", 3, 2, 5, 4, 1, 1, 1, {1}, -1},
-    {"grouped convolution and its bias", NULL, "W", 2, 5, 6, 3, 1, 1, 1, {1}, -1}};
+    {"grouped convolution and its bias", NULL, "W", 2, 5, 6, 3, 1, 1, 1, {1}, -1},
+    {"one input, two scales", NULL, "W", 1, 1, 5, 4, 1, 1, 1, {0.5}, -1},
+    {"one input, two scales", NULL, "V", 1, 1, 5, 4, 1, 1, 1, {1}, -1},
+    {"grouped convolutions of one input", NULL, "W+V", 2, 3, 6, 7, 1, 1, 2, {1}, -1}};
 
 static int find_group(const ntk_network *network, const expected *e) {
   for (int i = 0; i < network->groups->count; i++)
