@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the program share: running it as a user does, small inputs, counting failures.
+
+Environment: SCANTK (the program), MPIEXEC_EXECUTABLE, MPIEXEC_PREFLAGS, SCANTK_TEST_MAX_RANKS.
+Exits 77, skipped, where h5py or numpy are missing."""
+import concurrent.futures
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+
+try:
+    import h5py
+    import numpy as np
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCANTK = os.path.abspath(os.environ.get("SCANTK", os.path.join(HERE, "../../build/bin/scantk")))
+MAX_RANKS = int(os.environ.get("SCANTK_TEST_MAX_RANKS", "6"))
+TIMEOUT = 100  # seconds; what takes longer hangs
+
+
+class Failure(Exception):
+    """A run that did not end as it must."""
+
+
+def launcher(ranks):
+    if ranks == 1:
+        return []
+    mpiexec = os.environ.get("MPIEXEC_EXECUTABLE", "mpirun")
+    return [mpiexec, *shlex.split(os.environ.get("MPIEXEC_PREFLAGS", "")), "-n", str(ranks)]
+
+
+def environment(folder):
+    """That of the caller, less what would change results or messages."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SCANTK_"))}
+    return dict(inherited, SCANTK_CACHE=os.path.join(folder, "cache"), OMP_NUM_THREADS="1",
+                OPENBLAS_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1",
+                OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+                OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_hwloc_base_binding_policy="none")
+
+
+def own_lines(text):
+    """The program's lines of stderr: without the boxes that mpirun draws with dashes."""
+    lines, boxed = [], False
+    for line in text.splitlines():
+        if len(line) > 20 and set(line) <= {"-", "="}:
+            boxed = not boxed
+        elif line.startswith("scantk: ") or (line.strip() and not boxed):
+            lines.append(line)
+    return lines
+
+
+class Ended:
+    """A run that has ended: code, out, err (the program's own lines)."""
+
+    def __init__(self, words, code, out, err):
+        self.words, self.code, self.out, self.err = words, code, out, own_lines(err)
+
+    def __str__(self):
+        return f"{' '.join(self.words)}\n  exit {self.code}: " + "\n  ".join(self.err[-8:])
+
+
+class Started:
+    """A run under way, in a process group of its own, so that a hang leaves nobody behind."""
+
+    def __init__(self, folder, *words, ranks=1):
+        self.words = [f"[{ranks} ranks]", "scantk", *words]
+        self.process = subprocess.Popen(
+            [*launcher(ranks), SCANTK, *words], cwd=folder, env=environment(folder), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True)
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self, timeout=TIMEOUT):
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+            raise Failure(f"{' '.join(self.words)}: hangs") from None
+        return Ended(self.words, self.process.returncode, out, err)
+
+
+def run(folder, *words, ranks=1):
+    return Started(folder, *words, ranks=ranks).end()
+
+
+def must(folder, *words, ranks=1):
+    """A run that must succeed."""
+    ended = run(folder, *words, ranks=ranks)
+    if ended.code != 0:
+        raise Failure(str(ended))
+    return ended
+
+
+def expect(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def read(path, name):
+    with h5py.File(path, "r") as file:
+        return file[name][()]
+
+
+def write_data(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+
+
+def run_cases(cases):
+    """cases(folder): pairs (name, function), run side by side in a temporary folder that they
+    share. The exit code: 1 where any fails, named with its reason."""
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        todo = list(cases(folder))
+        with concurrent.futures.ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)) as pool:
+            futures = [(name, pool.submit(function)) for name, function in todo]
+        for name, future in futures:
+            problem = future.exception()
+            if isinstance(problem, (Failure, OSError, KeyError, ValueError)):
+                failures += 1
+                print(f"FAIL {name}: {problem}")
+            elif problem:
+                raise problem
+    print(f"{len(todo)} cases, {failures} failures")
+    return 1 if failures else 0
