@@ -12,14 +12,17 @@ static ntk_shape squeezed(const ntk_shape *shape) {
   return s;
 }
 
-/* A permutation of the data's axes that gives the model's, as text for --transpose. */
+/* A permutation of the data's axes that gives the model's but for axes of size 1, which
+ * come first; as text for --transpose. */
 static bool find_permutation(const ntk_shape *data, const ntk_shape *model, char *text,
                              size_t size) {
   bool taken[NTK_MAX_DIMS] = {false};
   size_t length = 0;
-  if (data->ndim != model->ndim)
-    return false;
-  text[0] = '\0';
+  for (int k = 0; k < data->ndim; k++) {
+    taken[k] = data->dim[k] == 1;
+    if (taken[k])
+      length += (size_t)snprintf(text + length, size - length, "%d,", k);
+  }
   for (int i = 0; i < model->ndim; i++) {
     int k = 0;
     while (k < data->ndim && (taken[k] || data->dim[k] != model->dim[i]))
@@ -27,8 +30,12 @@ static bool find_permutation(const ntk_shape *data, const ntk_shape *model, char
     if (k == data->ndim)
       return false;
     taken[k] = true;
-    length += (size_t)snprintf(text + length, size - length, "%s%d", i ? "," : "", k);
+    length += (size_t)snprintf(text + length, size - length, "%d,", k);
   }
+  for (int k = 0; k < data->ndim; k++)
+    if (!taken[k])
+      return false;
+  text[length - 1] = '\0';
   return true;
 }
 
@@ -50,7 +57,7 @@ ntk_status ntk_data_fits(const ntk_data *data, const ntk_model *model) {
     goto done;
   (void)ntk_shape_text(&data->shape, have);
   (void)ntk_shape_text(&input->shape, want);
-  if (find_permutation(&a, &b, permutation, sizeof permutation))
+  if (find_permutation(&data->shape, &b, permutation, sizeof permutation))
     status = ntk_fail(NTK_ERR_SHAPE,
                       "%s: samples are %s, the model's input '%s' is %s; scantk dataset "
                       "--transpose %s would fit",
