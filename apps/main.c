@@ -76,7 +76,7 @@ static ntk_context *stoppable;
 
 static void on_signal(int number) {
   if (stoppable)
-    ntk_context_stop(stoppable);
+    ntk_context_stop(stoppable); /* async-signal-safe. NOLINT(bugprone-signal-handler) */
   (void)signal(number, SIG_DFL); /* the second one ends at once */
 }
 

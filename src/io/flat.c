@@ -87,7 +87,7 @@ static ntk_status open_idx(flat *f, const unsigned char *h, int64_t bytes) {
   if (bytes < 4 + 4 * ndim)
     return ntk_fail(NTK_ERR_FORMAT, "%s: truncated in the IDX header", f->path);
   for (int i = 0; i < ndim; i++) {
-    const unsigned char *d = h + 4 + 4 * i;
+    const unsigned char *d = h + 4 + (size_t)4 * i;
     dim[i] = (int64_t)d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
   }
   (void)take_dims(f, ndim, dim);
