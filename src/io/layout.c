@@ -52,7 +52,8 @@ int64_t ntk_store_file_bytes(const ntk_store_spec *spec) {
     elements *= l.tiles[i] * l.chunk[i];
     tiles *= l.tiles[i];
   }
-  const int64_t per_sample = (int64_t)8 * (4 + spec->outputs); /* scale, digest, label, outputs */
+  /* scale, digest, label, outputs */
+  const int64_t per_sample = (int64_t)8 * (4 + spec->outputs);
   return elements * (int64_t)ntk_dtype_bytes(spec->dtype) + tiles * 9 +
          (spec->rows + spec->columns) * per_sample + 65536;
 }
