@@ -82,8 +82,11 @@ ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes) {
       spec->sweep_samples * (input_size(network) * element_bytes +
                              ntk_graph_outputs(network->graph) * (int64_t)sizeof(double));
   *bytes += omp_get_max_threads() * scratch_elements(spec) * element_bytes;
-  if (spec->algorithm == NTK_ALGORITHM_NTVP)
-    *bytes += 2 * NTK_WORKSPACE_BYTES;
+  if (spec->algorithm == NTK_ALGORITHM_NTVP) {
+    int64_t more;
+    NTK_TRY(ntk_ntvp_bytes(spec, &more));
+    *bytes += more;
+  }
 done:
   return status;
 }

@@ -27,6 +27,8 @@ struct ntk_engine {
 #define NTK_WORKSPACE_BYTES ((int64_t)256 << 20)
 
 NTK_CHECKED ntk_status ntk_ntvp_create(ntk_engine *engine);
+/* Bytes that create would allocate: one sample's directions may exceed the workspace. */
+NTK_CHECKED ntk_status ntk_ntvp_bytes(const ntk_engine_spec *spec, int64_t *bytes);
 void ntk_ntvp_destroy(ntk_engine *engine);
 ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const void *row,
                              const void *column, double *acc);

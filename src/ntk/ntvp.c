@@ -24,6 +24,19 @@ int64_t ntk_ntvp_batch(const ntk_network *network, int64_t block, int64_t output
   return n;
 }
 
+ntk_status ntk_ntvp_bytes(const ntk_engine_spec *spec, int64_t *bytes) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_network *network = spec->network;
+  const int64_t n = spec->sweep_samples, directions = n * spec->outputs_block;
+  const ntk_sweep_limits limits = {.samples = n, .directions = directions};
+  NTK_TRY(ntk_sweep_bytes(network->net, limits, NULL, bytes));
+  *bytes += directions *
+            (ntk_graph_parameters(network->graph) + n * ntk_graph_outputs(network->graph)) *
+            (int64_t)ntk_dtype_bytes(network->net->dtype);
+done:
+  return status;
+}
+
 ntk_status ntk_ntvp_create(ntk_engine *engine) {
   ntk_status status = NTK_SUCCESS;
   const ntk_network *network = engine->spec.network;

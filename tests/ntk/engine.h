@@ -185,6 +185,15 @@ static inline ntk_order *orders_make(const ntk_network *network,
   return orders;
 }
 
+/* It takes exactly the memory that it promised. */
+static inline void engine_open(const ntk_engine_spec *spec, ntk_engine **engine) {
+  int64_t bytes;
+  const int64_t before = ntk_memory_used(NTK_MEMORY_SWEEP);
+  succeed(ntk_engine_bytes(spec, &bytes));
+  succeed(ntk_engine_create(spec, engine));
+  assert_int_equal(ntk_memory_used(NTK_MEMORY_SWEEP) - before, bytes);
+}
+
 /* Elements of the kernel that a setup makes. */
 static inline int64_t kernel_size(const subject *s, const setup *u) {
   const int64_t n1 = s->count[0], n2 = s->count[u->symmetric ? 0 : 1];
@@ -231,7 +240,7 @@ static inline double *kernel_make(const subject *s, const setup *u) {
   if (u->order < 0 || forced > 0) {
     c.acc = doubles(c.n1 * c.n2 * c.outputs * c.outputs);
     c.kernel = doubles(kernel_size(s, u));
-    succeed(ntk_engine_create(&spec, &c.engine));
+    engine_open(&spec, &c.engine);
     run_tiles(&c);
     ntk_engine_destroy(&c.engine);
     free(c.acc);
