@@ -85,8 +85,9 @@ int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group) {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int64_t ntk_window_samples(int64_t rows_per_sample, int64_t n) {
-  const int64_t fit = NTK_E_ROWS / rows_per_sample;
-  return least(fit < 1 ? 1 : fit, n);
+  const int64_t fit = NTK_E_ROWS / rows_per_sample < 1 ? 1 : NTK_E_ROWS / rows_per_sample;
+  const int64_t windows = (n + fit - 1) / fit;
+  return windows > 0 ? (n + windows - 1) / windows : 1; /* all alike: they go to threads */
 }
 
 /* The last part of the outputs may be smaller than o, and its windows then hold more

@@ -142,7 +142,8 @@ static bool is_mirrored(const ntk_pair *pair, window w) {
 static void run_product(const ntk_pair *pair, const product *p) {
   const int64_t bn = ntk_window_samples(p->u1 * p->T, p->n1);
   const int64_t bm = ntk_window_samples(p->u2 * p->T, p->n2);
-#pragma omp parallel for schedule(dynamic)
+/* the same thread for a window of all groups: what it adds to stays in its cache */
+#pragma omp parallel for schedule(static, 1)
   for (int64_t b = 0; b < count_windows(pair, bn, bm); b++) {
     const window w = window_at(pair, bn, bm, b);
     if (!is_mirrored(pair, w))
@@ -275,9 +276,11 @@ static void constant_window(const ntk_pair *pair, window w) {
 }
 
 static void contract_constant(const ntk_pair *pair) {
-  const int64_t bn = ntk_window_samples(pair->group->T, pair->n1);
-  const int64_t bm = ntk_window_samples(pair->group->T, pair->n2);
-#pragma omp parallel for schedule(dynamic)
+  const bool full = pair->form == NTK_FORM_FULL; /* the windows of E: acc is in cache */
+  const int64_t T = pair->group->T;
+  const int64_t bn = ntk_window_samples(T * (full ? pair->o1 : 1), pair->n1);
+  const int64_t bm = ntk_window_samples(T * (full ? pair->o2 : 1), pair->n2);
+#pragma omp parallel for schedule(static, 1)
   for (int64_t b = 0; b < count_windows(pair, bn, bm); b++) {
     const window w = window_at(pair, bn, bm, b);
     if (!is_mirrored(pair, w))
