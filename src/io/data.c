@@ -24,10 +24,13 @@ ntk_status ntk_source_open(const char *path, ntk_data_source **out) {
   NTK_TRY(file_of(path, &file));
   NTK_REQUIRE(stat(file, &s) == 0, NTK_ERR_FILE, "%s: %s", file, strerror(errno));
   NTK_REQUIRE(!S_ISDIR(s.st_mode), NTK_ERR_FILE, "%s: is a folder", file);
-  if (ntk_hdf5_is(file))
+  if (ntk_hdf5_is(file)) {
     NTK_TRY(ntk_hdf5_open(path, out));
-  else
-    NTK_TRY(ntk_flat_open(path, out));
+    goto done;
+  }
+  NTK_REQUIRE(strlen(file) == strlen(path), NTK_ERR_FORMAT,
+              "%s: only HDF5 files have data sets inside", path);
+  NTK_TRY(ntk_flat_open(path, out));
 done:
   ntk_free(&file);
   return status;
@@ -57,6 +60,8 @@ static ntk_status open_range(ntk_data *data, const char *options_text) {
   data->dtype = data->source->dtype;
   data->shape = data->source->shape;
   NTK_REQUIRE(data->total > 0, NTK_ERR_FORMAT, "%s: there are no samples", data->path);
+  NTK_REQUIRE(ntk_shape_size(&data->shape) > 0, NTK_ERR_FORMAT,
+              "%s: the samples have no elements", data->path);
   if (ntk_options_range(options, "range", &first, &last)) {
     NTK_REQUIRE(last <= data->total, NTK_ERR_ARGUMENT,
                 "--range %" PRId64 ":%" PRId64 ": %s has %" PRId64 " samples", first, last,

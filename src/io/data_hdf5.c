@@ -3,28 +3,21 @@
 #include "io/h5.h"
 #include "io/source.h"
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct hdf5_source {
   ntk_data_source source; /* first: it is a source */
   char *path;             /* as given, for messages */
   hid_t file, inputs, labels;
-  int64_t labels_first; /* samples of the labels' data set, checked to be equal */
   ntk_shape labels_shape;
   ntk_dtype labels_dtype;
 } hdf5_source;
 
 bool ntk_hdf5_is(const char *path) {
-  static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-  unsigned char first[8];
-  FILE *file = fopen(path, "rb");
-  if (!file)
-    return false;
-  const bool good =
-      fread(first, 1, 8, file) == 8 && memcmp(first, signature, sizeof signature) == 0;
-  (void)fclose(file);
-  return good;
+  htri_t is = -1;
+  H5E_BEGIN_TRY { is = H5Fis_hdf5(path); }
+  H5E_END_TRY;
+  return is > 0;
 }
 
 static ntk_status read_box(const hdf5_source *h, hid_t dataset, const ntk_shape *shape,
@@ -84,9 +77,8 @@ static ntk_status open_dataset(const hdf5_source *h, const char *name, hid_t *da
   NTK_TRY(ntk_h5_dtype(h->path, *dataset, dtype));
   NTK_OPEN_H5(h->path, space, H5Dget_space(*dataset));
   NTK_OPEN_H5(h->path, ndim, H5Sget_simple_extent_dims(space, dim, NULL));
-  NTK_REQUIRE(ndim >= 1 && ndim < NTK_MAX_DIMS, NTK_ERR_FORMAT,
-              "%s: %s has %d axes; 1 to %d are read", h->path, name, ndim,
-              NTK_MAX_DIMS - 1);
+  NTK_REQUIRE(ndim >= 1 && ndim <= NTK_MAX_DIMS, NTK_ERR_FORMAT,
+              "%s: %s has %d axes; 1 to %d are read", h->path, name, ndim, NTK_MAX_DIMS);
   *samples = (int64_t)dim[0];
   shape->ndim = ndim - 1;
   for (int i = 1; i < ndim; i++)
@@ -124,7 +116,7 @@ ntk_status ntk_hdf5_open(const char *path, ntk_data_source **out) {
   NTK_OPEN_H5(path, h->file, H5Fopen(file, H5F_ACC_RDONLY, H5P_DEFAULT));
   NTK_TRY(open_dataset(h, name, &h->inputs, &h->source.dtype, &h->source.samples,
                        &h->source.shape));
-  if (!colon)
+  if (strcmp(name, "/inputs") == 0)
     NTK_TRY(open_labels(h));
   h->source.format = "HDF5";
   h->source.read = hdf5_read;

@@ -6,6 +6,7 @@
 #include "io/h5.h"
 #include "io/source.h"
 #include <inttypes.h>
+#include <math.h>
 #include <scantk/options.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,14 @@ static int64_t parse_list(const char *text, char end, double *out, int64_t most)
   }
 }
 
+/* Are all n numbers integers from 0 to most? */
+static bool are_indices(const double *number, int64_t n, double most) {
+  for (int64_t i = 0; i < n; i++)
+    if (!(number[i] >= 0 && number[i] <= most) || number[i] != floor(number[i]))
+      return false;
+  return true;
+}
+
 static ntk_status parse_normalize(conversion *c) {
   const char *text = ntk_options_string(c->options, "normalize");
   if (!text)
@@ -62,9 +71,9 @@ static ntk_status parse_normalize(conversion *c) {
   if (c->channels < 1 || means != c->channels)
     return ntk_fail(NTK_ERR_ARGUMENT, "--normalize: '%s' is not m1,m2,.../s1,s2,...", text);
   for (int64_t i = 0; i < c->channels; i++)
-    if (!(c->deviation[i] > 0))
-      return ntk_fail(NTK_ERR_ARGUMENT, "--normalize: deviation %g is not positive",
-                      c->deviation[i]);
+    if (!isfinite(c->mean[i]) || !isfinite(c->deviation[i]) || !(c->deviation[i] > 0))
+      return ntk_fail(NTK_ERR_ARGUMENT, "--normalize: mean %g and deviation %g cannot be",
+                      c->mean[i], c->deviation[i]);
   if (c->channels > 1 && (c->shape.ndim < 1 || c->shape.dim[0] != c->channels))
     return ntk_fail(NTK_ERR_SHAPE,
                     "--normalize has %" PRId64 " channels, a sample has %" PRId64,
@@ -80,12 +89,13 @@ static ntk_status parse_transpose(conversion *c) {
   c->shape = c->images->shape;
   if (!text)
     return NTK_SUCCESS;
-  if (parse_list(text, '\0', axis, NTK_MAX_DIMS) != ndim)
+  if (parse_list(text, '\0', axis, NTK_MAX_DIMS) != ndim ||
+      !are_indices(axis, ndim, ndim - 1))
     return ntk_fail(NTK_ERR_ARGUMENT,
                     "--transpose: '%s' does not name the %d axes of a sample", text, ndim);
   for (int i = 0; i < ndim; i++) {
     const int a = (int)axis[i];
-    if (a < 0 || a >= ndim || seen[a] || a != axis[i])
+    if (seen[a])
       return ntk_fail(NTK_ERR_ARGUMENT, "--transpose: '%s' is no permutation of 0 .. %d",
                       text, ndim - 1);
     seen[a] = true;
@@ -149,7 +159,7 @@ static ntk_status keep_classes(conversion *c) {
   if (!text)
     return NTK_SUCCESS;
   const int64_t n = parse_list(text, '\0', class, MOST_CHANNELS);
-  if (n < 1)
+  if (n < 1 || !are_indices(class, n, 0x1p53))
     return ntk_fail(NTK_ERR_ARGUMENT, "--classes: '%s' is not a list such as 3,5", text);
   int64_t kept = 0;
   for (int64_t i = 0; i < c->kept; i++)
@@ -180,7 +190,7 @@ static ntk_status keep_per_class(conversion *c) {
   int64_t *seen = NULL, classes = 0, kept = 0;
   for (int64_t i = 0; i < c->kept; i++) {
     const int64_t label = c->labels[c->order[i]];
-    NTK_REQUIRE(label >= 0 && label < (int64_t)1 << 32, NTK_ERR_FORMAT,
+    NTK_REQUIRE(label >= 0 && label < (int64_t)1 << 24, NTK_ERR_FORMAT,
                 "--per-class: label %" PRId64 " is not a class number", label);
     classes = label >= classes ? label + 1 : classes;
   }
@@ -247,7 +257,22 @@ static void compute(const conversion *c, double *values) {
   }
 }
 
-/* Sample by sample: read, permuted, scaled, written. */
+/* Where each sample of the range is written, -1: it is not. */
+static ntk_status invert_order(const conversion *c, int64_t **out) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t *place = NULL;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->count, sizeof *place, &place));
+  for (int64_t i = 0; i < c->count; i++)
+    place[i] = -1;
+  for (int64_t i = 0; i < c->kept; i++)
+    place[c->order[i]] = i;
+  *out = place;
+done:
+  return status;
+}
+
+/* Sample by sample: read, permuted, scaled, written. In the order of the source: compressed
+ * files have no fast way back. */
 static ntk_status write_samples(const conversion *c, hid_t inputs, int ndim) {
   ntk_status status = NTK_SUCCESS;
   const int64_t size = ntk_shape_size(&c->shape);
@@ -255,12 +280,16 @@ static ntk_status write_samples(const conversion *c, hid_t inputs, int ndim) {
   const size_t bytes = ntk_dtype_bytes(work);
   char *values = NULL, *permuted = NULL;
   int64_t at[NTK_MAX_DIMS + 1] = {0}, count[NTK_MAX_DIMS + 1] = {1, size};
+  int64_t *place = NULL;
   if (ndim == c->shape.ndim + 1)
     memcpy(count + 1, c->shape.dim, sizeof(int64_t) * (size_t)c->shape.ndim);
   NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, size, bytes, &values));
   NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, size, bytes, &permuted));
-  for (int64_t i = 0; i < c->kept; i++) {
-    NTK_TRY(c->images->read(c->images, c->first + c->order[i], 1, work, values));
+  NTK_TRY(invert_order(c, &place));
+  for (int64_t i = 0; i < c->count; i++) {
+    if (place[i] < 0)
+      continue;
+    NTK_TRY(c->images->read(c->images, c->first + i, 1, work, values));
     char *sample = values;
     if (c->is_permuted) {
       permute(c, values, permuted, bytes);
@@ -268,70 +297,107 @@ static ntk_status write_samples(const conversion *c, hid_t inputs, int ndim) {
     }
     if (c->is_real)
       compute(c, (double *)(void *)sample);
-    at[0] = i;
+    at[0] = place[i];
     NTK_TRY(ntk_h5_write_box(c->path, inputs, ndim, at, count, work, sample));
   }
 done:
+  ntk_free(&place);
   ntk_free(&values);
   ntk_free(&permuted);
   return status;
 }
 
-static ntk_status write_labels(const conversion *c, hid_t file) {
+/* The labels' data set as it will be; ndim 0: none. */
+static ntk_dtype labels_shape(const conversion *c, ntk_shape *shape) {
+  *shape = c->targets ? c->targets->shape : (ntk_shape){c->labels != NULL, {0}};
+  shape->dim[0] = c->kept;
+  return c->targets ? NTK_F64 : NTK_I64;
+}
+
+static ntk_status write_index(const conversion *c, hid_t dataset) {
   ntk_status status = NTK_SUCCESS;
-  int64_t *labels = NULL, *index = NULL;
-  double *targets = NULL;
+  const int64_t zero = 0;
+  int64_t *index = NULL;
   NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept, sizeof *index, &index));
   for (int64_t i = 0; i < c->kept; i++)
     index[i] = c->first + c->order[i];
-  NTK_TRY(ntk_h5_put(c->path, file, "/source_index", NTK_I64, 1, &c->kept, index, NULL));
-  if (c->labels) {
-    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept, sizeof *labels, &labels));
-    for (int64_t i = 0; i < c->kept; i++)
-      labels[i] = c->labels[c->order[i]];
-    NTK_TRY(ntk_h5_put(c->path, file, "/labels", NTK_I64, 1, &c->kept, labels, NULL));
-  } else if (c->targets) {
-    ntk_shape shape = c->targets->shape;
-    const int64_t size = ntk_shape_size(&shape) / c->count;
-    shape.dim[0] = c->kept;
-    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept * size, sizeof *targets, &targets));
-    for (int64_t i = 0; i < c->kept; i++)
-      memcpy(targets + i * size, (double *)c->targets->data + c->order[i] * size,
-             sizeof *targets * (size_t)size);
-    NTK_TRY(ntk_h5_put(c->path, file, "/labels", NTK_F64, shape.ndim, shape.dim, targets,
-                       NULL));
-  }
+  NTK_TRY(ntk_h5_write_box(c->path, dataset, 1, &zero, &c->kept, NTK_I64, index));
 done:
-  ntk_free(&labels);
   ntk_free(&index);
-  ntk_free(&targets);
+  return status;
+}
+
+static ntk_status write_labels(const conversion *c, hid_t dataset) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t zero[NTK_MAX_DIMS] = {0};
+  ntk_shape shape;
+  const ntk_dtype dtype = labels_shape(c, &shape);
+  const size_t bytes = (size_t)(ntk_shape_size(&shape) / c->kept) * ntk_dtype_bytes(dtype);
+  const char *from = c->targets ? c->targets->data : (const char *)c->labels;
+  char *rows = NULL;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->kept, bytes, &rows));
+  for (int64_t i = 0; i < c->kept; i++)
+    memcpy(rows + (size_t)i * bytes, from + (size_t)c->order[i] * bytes, bytes);
+  NTK_TRY(ntk_h5_write_box(c->path, dataset, shape.ndim, zero, shape.dim, dtype, rows));
+done:
+  ntk_free(&rows);
+  return status;
+}
+
+/* The axes of /inputs and the type of its elements. */
+static ntk_dtype inputs_shape(const conversion *c, ntk_shape *shape) {
+  const ntk_dtype from = c->images->dtype;
+  *shape = (ntk_shape){2, {c->kept, ntk_shape_size(&c->shape)}};
+  if (!ntk_options_flag(c->options, "flatten")) {
+    shape->ndim = c->shape.ndim + 1;
+    memcpy(shape->dim + 1, c->shape.dim, sizeof(int64_t) * (size_t)c->shape.ndim);
+  }
+  return c->is_real && from != NTK_F64 ? NTK_F32 : from;
+}
+
+/* Everything is made and flushed, then filled. */
+static ntk_status fill_file(const conversion *c, const char *fresh, hid_t file) {
+  ntk_status status = NTK_SUCCESS;
+  const char *format = "scantk-data 1", *source = ntk_options_string(c->options, "images");
+  ntk_shape shape, of_labels;
+  const ntk_dtype dtype = inputs_shape(c, &shape);
+  const ntk_dtype label_dtype = labels_shape(c, &of_labels);
+  hid_t inputs = 0, index = 0, labels = 0;
+  NTK_TRY(ntk_h5_note(fresh, file, "format", 1, &format));
+  NTK_TRY(ntk_h5_note(fresh, file, "source", 1, &source));
+  NTK_TRY(ntk_h5_put(fresh, file, "/inputs", dtype, shape.ndim, shape.dim, NULL, &inputs));
+  NTK_TRY(ntk_h5_put(fresh, file, "/source_index", NTK_I64, 1, &c->kept, NULL, &index));
+  if (of_labels.ndim > 0)
+    NTK_TRY(ntk_h5_put(fresh, file, "/labels", label_dtype, of_labels.ndim, of_labels.dim,
+                       NULL, &labels));
+  NTK_TRY_H5(fresh, H5Fflush(file, H5F_SCOPE_GLOBAL));
+  NTK_TRY(write_samples(c, inputs, shape.ndim));
+  NTK_TRY(write_index(c, index));
+  if (labels)
+    NTK_TRY(write_labels(c, labels));
+done:
+  ntk_h5_close(&inputs);
+  ntk_h5_close(&index);
+  ntk_h5_close(&labels);
   return status;
 }
 
 /* Written beside its name and renamed when whole. */
 static ntk_status write_file(const conversion *c, const char *fresh) {
   ntk_status status = NTK_SUCCESS;
-  hid_t file = 0, inputs = 0;
-  const char *format = "scantk-data 1", *source = ntk_options_string(c->options, "images");
-  const bool flatten = ntk_options_flag(c->options, "flatten");
-  const ntk_dtype type = c->is_real ? NTK_F32 : c->images->dtype;
-  int64_t dim[NTK_MAX_DIMS + 1] = {c->kept, ntk_shape_size(&c->shape)};
-  const int ndim = flatten ? 2 : c->shape.ndim + 1;
-  if (!flatten)
-    memcpy(dim + 1, c->shape.dim, sizeof(int64_t) * (size_t)c->shape.ndim);
-  NTK_OPEN_H5(c->path, file, H5Fcreate(fresh, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
-  NTK_TRY(ntk_h5_note(c->path, file, "format", 1, &format));
-  NTK_TRY(ntk_h5_note(c->path, file, "source", 1, &source));
-  NTK_TRY(ntk_h5_put(c->path, file, "/inputs", type, ndim, dim, NULL, &inputs));
-  NTK_TRY(write_samples(c, inputs, ndim));
-  NTK_TRY(write_labels(c, file));
-  ntk_h5_close(&inputs);
-  NTK_TRY_H5(c->path, H5Fflush(file, H5F_SCOPE_GLOBAL));
+  hid_t file = 0;
+  ntk_shape shape, of_labels;
+  const int64_t element = (int64_t)ntk_dtype_bytes(inputs_shape(c, &shape));
+  (void)labels_shape(c, &of_labels);
+  const int64_t bytes = ntk_shape_size(&shape) * element + c->kept * 8 +
+                        (of_labels.ndim > 0 ? ntk_shape_size(&of_labels) * 8 : 0) + 4096;
+  NTK_TRY(ntk_h5_create(fresh, bytes, &file));
+  NTK_TRY(fill_file(c, fresh, file));
+  NTK_TRY_H5(fresh, H5Fflush(file, H5F_SCOPE_GLOBAL));
   ntk_h5_close(&file);
   NTK_REQUIRE(rename(fresh, c->path) == 0, NTK_ERR_FILE, "%s: cannot be renamed to %s",
               fresh, c->path);
 done:
-  ntk_h5_close(&inputs);
   ntk_h5_close(&file);
   if (status != NTK_SUCCESS)
     (void)unlink(fresh);

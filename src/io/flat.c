@@ -4,8 +4,9 @@
 #include "base/memory.h"
 #include "io/source.h"
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
@@ -45,9 +46,8 @@ static ntk_status read_exactly(flat *f, int64_t offset, void *out, int64_t bytes
   int64_t got;
   const ntk_status status = read_at(f, offset, out, bytes, &got);
   if (status == NTK_SUCCESS && got < bytes)
-    return ntk_fail(NTK_ERR_FORMAT,
-                    "%s: truncated: %" PRId64 " bytes are missing after byte %" PRId64,
-                    f->path, bytes - got, offset + got);
+    return ntk_fail(NTK_ERR_FORMAT, "%s: truncated: %" PRId64 " bytes are needed%s",
+                    f->path, offset + bytes, gzdirect(f->file) ? "" : " when unpacked");
   return status;
 }
 
@@ -61,28 +61,29 @@ static bool is_little_endian(void) {
 
 static bool is_idx(const unsigned char *h, int64_t bytes) {
   return bytes >= 8 && h[0] == 0 && h[1] == 0 && h[2] >= 0x08 && h[2] <= 0x0e &&
-         h[2] != 0x0a && h[3] >= 1 && h[3] <= NTK_MAX_DIMS;
+         h[2] != 0x0a && h[3] >= 1;
 }
 
 static bool is_npy(const unsigned char *h, int64_t bytes) {
   return bytes >= 12 && memcmp(h, "\x93NUMPY", 6) == 0;
 }
 
-static bool take_dims(flat *f, int ndim, const int64_t *dim) {
-  if (ndim < 1)
-    return false;
+static ntk_status take_dims(flat *f, int ndim, const int64_t *dim) {
+  if (ndim < 1 || ndim > NTK_MAX_DIMS)
+    return ntk_fail(NTK_ERR_FORMAT, "%s: %s axes; 1 to %d are read", f->path,
+                    ndim < 1 ? "no" : "too many", NTK_MAX_DIMS);
   f->source.samples = dim[0];
   f->source.shape.ndim = ndim - 1;
   for (int i = 1; i < ndim; i++)
     f->source.shape.dim[i - 1] = dim[i];
-  return true;
+  return NTK_SUCCESS;
 }
 
 /* http://yann.lecun.com/exdb/mnist: 0 0 type ndim, dims and elements big-endian. */
 static ntk_status open_idx(flat *f, const unsigned char *h, int64_t bytes) {
   static const ntk_dtype types[] = {NTK_U8,  NTK_I8,  NTK_U8, NTK_I16,
                                     NTK_I32, NTK_F32, NTK_F64};
-  int64_t dim[NTK_MAX_DIMS];
+  int64_t dim[UINT8_MAX];
   const int ndim = h[3];
   if (bytes < 4 + 4 * ndim)
     return ntk_fail(NTK_ERR_FORMAT, "%s: truncated in the IDX header", f->path);
@@ -90,12 +91,11 @@ static ntk_status open_idx(flat *f, const unsigned char *h, int64_t bytes) {
     const unsigned char *d = h + 4 + (size_t)4 * i;
     dim[i] = (int64_t)d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
   }
-  (void)take_dims(f, ndim, dim);
   f->source.format = "IDX";
   f->source.dtype = types[h[2] - 0x08];
   f->offset = 4 + 4 * ndim;
   f->swap = is_little_endian();
-  return NTK_SUCCESS;
+  return take_dims(f, ndim, dim);
 }
 
 static bool parse_descr(const char *d, flat *f) {
@@ -106,7 +106,7 @@ static bool parse_descr(const char *d, flat *f) {
                {"i4", NTK_I32}, {"i8", NTK_I64}, {"u1", NTK_U8},  {"u2", NTK_U16},
                {"u4", NTK_U32}, {"u8", NTK_U64}, {"b1", NTK_BOOL}};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-    if (strncmp(d + 1, types[i].code, 2) == 0) {
+    if (strncmp(d + 1, types[i].code, 2) == 0 && d[3] == '\'') {
       f->source.dtype = types[i].dtype;
       f->swap = (d[0] == '>') == is_little_endian() && d[0] != '|';
       return true;
@@ -114,11 +114,28 @@ static bool parse_descr(const char *d, flat *f) {
   return false;
 }
 
+/* "(60000, 28, 28)", "(5,)", "()"; returns the number of axes, -1 where it is none of
+ * these, NTK_MAX_DIMS + 1 for all that are more. */
+static int parse_shape(const char *text, int64_t *dim) {
+  int ndim = 0;
+  for (text++; *text != ')'; ndim++) {
+    char *rest;
+    const long long value = strtoll(text, &rest, 10);
+    if (!isdigit((unsigned char)*text) || (*rest != ',' && *rest != ')'))
+      return -1;
+    if (ndim == NTK_MAX_DIMS)
+      return ndim + 1;
+    dim[ndim] = value;
+    for (text = rest; *text == ',' || *text == ' ';)
+      text++;
+  }
+  return ndim;
+}
+
 /* numpy.lib.format: magic, version, length of a Python dict in text. */
 static ntk_status open_npy(flat *f, const unsigned char *h, int64_t bytes) {
   char text[HEADER_BYTES];
   int64_t dim[NTK_MAX_DIMS];
-  int ndim = 0;
   const bool is_long = h[6] > 1;
   const int64_t start = is_long ? 12 : 10;
   const int64_t length =
@@ -128,27 +145,19 @@ static ntk_status open_npy(flat *f, const unsigned char *h, int64_t bytes) {
   memcpy(text, h + start, (size_t)length);
   text[length] = '\0';
   const char *descr = strstr(text, "'descr': '"), *shape = strstr(text, "'shape': (");
-  if (!descr || !shape || !parse_descr(descr + 10, f))
+  if (!descr || !parse_descr(descr + 10, f))
     return ntk_fail(NTK_ERR_UNSUPPORTED,
                     "%s: the elements are neither real (f4, f8) nor integer", f->path);
   if (!strstr(text, "'fortran_order': False"))
     return ntk_fail(NTK_ERR_UNSUPPORTED,
                     "%s: the array is in Fortran order; save numpy.ascontiguousarray of it",
                     f->path);
-  for (const char *c = shape + 10; isdigit((unsigned char)*c) && ndim < NTK_MAX_DIMS;) {
-    long long value;
-    int used;
-    if (sscanf(c, "%lld%n", &value, &used) != 1)
-      break;
-    dim[ndim++] = value;
-    for (c += used; *c == ',' || *c == ' ';)
-      c++;
-  }
-  if (!take_dims(f, ndim, dim))
-    return ntk_fail(NTK_ERR_FORMAT, "%s: an array without axes has no samples", f->path);
+  const int ndim = shape ? parse_shape(shape + 9, dim) : -1;
+  if (ndim < 0)
+    return ntk_fail(NTK_ERR_FORMAT, "%s: the npy header has no shape", f->path);
   f->source.format = "npy";
   f->offset = start + length;
-  return NTK_SUCCESS;
+  return take_dims(f, ndim, dim);
 }
 
 /* www.cs.toronto.edu/~kriz/cifar.html: rows of labels and 3 x 32 x 32 bytes. */
@@ -230,9 +239,17 @@ static void flat_close(ntk_data_source *source) {
 /* The last byte must be there; of what is compressed only reading can tell. */
 static ntk_status check_size(flat *f) {
   ntk_status status = NTK_SUCCESS;
+  const ntk_data_source *s = &f->source;
+  const int64_t element = (int64_t)ntk_dtype_bytes(s->dtype);
   unsigned char byte;
-  const int64_t end = f->offset + f->source.samples * f->row_bytes;
-  if (f->source.samples > 0 && f->row_bytes > 0 && gzdirect(f->file))
+  int64_t end;
+  NTK_REQUIRE(!__builtin_mul_overflow(ntk_shape_size(&s->shape), element, &f->row_bytes) &&
+                  !__builtin_add_overflow(f->row_bytes, f->label_bytes, &f->row_bytes) &&
+                  !__builtin_mul_overflow(f->row_bytes, s->samples, &end) &&
+                  !__builtin_add_overflow(end, f->offset, &end),
+              NTK_ERR_FORMAT, "%s: damaged: its header speaks of more than 2^63 bytes",
+              f->path);
+  if (end > f->offset && gzdirect(f->file))
     NTK_TRY(read_exactly(f, end - 1, &byte, 1));
 done:
   return status;
@@ -241,14 +258,17 @@ done:
 static ntk_status open_header(flat *f, const unsigned char *header, int64_t bytes) {
   ntk_status status = NTK_SUCCESS;
   const int label_bytes = cifar_label_bytes(f->path);
-  if (is_idx(header, bytes))
-    NTK_TRY(open_idx(f, header, bytes));
-  else if (is_npy(header, bytes))
+  if (is_npy(header, bytes))
     NTK_TRY(open_npy(f, header, bytes));
-  else if (label_bytes > 0)
+  else if (label_bytes > 0) /* before IDX: a dark image may begin like one */
     open_cifar(f, label_bytes);
+  else if (is_idx(header, bytes))
+    NTK_TRY(open_idx(f, header, bytes));
   else
-    status = ntk_fail(NTK_ERR_FORMAT, "%s: not HDF5, npy, IDX or CIFAR binary", f->path);
+    status = ntk_fail(NTK_ERR_FORMAT,
+                      "%s: not HDF5, npy, IDX or CIFAR binary (NAME.bin of whole rows of "
+                      "3073 or 3074 bytes)",
+                      f->path);
 done:
   return status;
 }
@@ -262,11 +282,9 @@ ntk_status ntk_flat_open(const char *path, ntk_data_source **out) {
   NTK_TRY(ntk_strdup(path, &f->path));
   NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, HEADER_BYTES, 1, &header));
   f->file = gzopen(path, "rb");
-  NTK_REQUIRE(f->file, NTK_ERR_FILE, "%s: cannot be opened", path);
+  NTK_REQUIRE(f->file, NTK_ERR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
   NTK_TRY(read_at(f, 0, header, HEADER_BYTES, &bytes));
   NTK_TRY(open_header(f, header, bytes));
-  f->row_bytes = f->label_bytes + ntk_shape_size(&f->source.shape) *
-                                      (int64_t)ntk_dtype_bytes(f->source.dtype);
   NTK_TRY(check_size(f));
   f->source.read = flat_read;
   f->source.read_labels = f->label_bytes > 0 ? flat_labels : NULL;

@@ -1,29 +1,89 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/h5.h"
 #include "base/memory.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
-/* The innermost message of the stack says what went wrong (errno text, "not found"). */
+/* The innermost message of the stack says what went wrong: where the system did, in its
+ * words alone. */
+enum { MESSAGE_BYTES = 256 };
 static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *user) {
+  static const char label[] = "error message = '";
+  const char *text = error->desc ? error->desc : "no message";
+  const char *system = strstr(text, label);
   (void)n;
-  (void)snprintf(user, 256, "%s", error->desc ? error->desc : "no message");
+  text = system ? system + sizeof label - 1 : text;
+  (void)snprintf(user, MESSAGE_BYTES, "%.*s", (int)strcspn(text, system ? "'" : "\n"),
+                 text);
   return 1;
 }
 
 ntk_status ntk_fail_h5(const char *path, const char *call) {
-  char message[256] = "no message";
+  char message[MESSAGE_BYTES] = "no message";
   const char *start = strstr(call, "H5");
   (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, message);
-  message[strcspn(message, "\n")] = '\0';
   return ntk_fail(NTK_ERR_HDF5, "%s: %s (%.*s)", path, message, (int)strcspn(start, "("),
                   start);
 }
 
 void ntk_h5_close(hid_t *id) {
-  if (*id > 0)
-    (void)H5Idec_ref(*id);
+  H5E_BEGIN_TRY {
+    if (*id > 0)
+      (void)H5Idec_ref(*id);
+  }
+  H5E_END_TRY;
   *id = 0;
+}
+
+double ntk_free_bytes(const char *path) {
+  struct statvfs s;
+  char *folder = NULL;
+  if (ntk_strdup(path, &folder) != NTK_SUCCESS)
+    return INFINITY;
+  char *slash = strrchr(folder, '/');
+  if (slash)
+    slash[slash == folder] = '\0';
+  const int code = statvfs(slash ? folder : ".", &s);
+  ntk_free(&folder);
+  return code == 0 ? (double)s.f_bavail * (double)s.f_frsize : INFINITY;
+}
+
+static bool can_be_written(const char *path, int64_t bytes) {
+  static const char zeros[4096];
+  const int file = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0666);
+  if (file < 0)
+    return false;
+  bool good = ftruncate(file, bytes) == 0;
+  if (good && write(file, zeros, sizeof zeros) != sizeof zeros) {
+    good = false;
+    errno = ENOSPC; /* a short write says nothing */
+  }
+  const int reason = errno;
+  good = close(file) == 0 && good;
+  errno = reason;
+  return good;
+}
+
+ntk_status ntk_h5_create(const char *path, int64_t bytes, hid_t *file) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t access = 0;
+  const double space = ntk_free_bytes(path);
+  NTK_REQUIRE((double)bytes <= space, NTK_ERR_FILE,
+              "%s: the file needs %.3g GiB, its file system has %.3g GiB free", path,
+              (double)bytes / 1073741824.0, space / 1073741824.0);
+  NTK_REQUIRE(can_be_written(path, bytes), NTK_ERR_FILE, "%s: cannot be written: %s", path,
+              strerror(errno));
+  NTK_OPEN_H5(path, access, H5Pcreate(H5P_FILE_ACCESS));
+  NTK_TRY_H5(path, H5Pset_sieve_buf_size(access, 0));
+  NTK_OPEN_H5(path, *file, H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access));
+done:
+  ntk_h5_close(&access);
+  return status;
 }
 
 hid_t ntk_h5_type(ntk_dtype dtype) {
@@ -218,10 +278,13 @@ done:
 }
 
 bool ntk_h5_get_number(hid_t object, const char *name, ntk_dtype dtype, void *value) {
-  if (H5Aexists(object, name) <= 0)
-    return false;
-  hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
-  const bool good = attribute > 0 && H5Aread(attribute, ntk_h5_type(dtype), value) >= 0;
+  hid_t attribute = 0;
+  bool good = false;
+  H5E_BEGIN_TRY {
+    attribute = H5Aopen(object, name, H5P_DEFAULT);
+    good = attribute > 0 && H5Aread(attribute, ntk_h5_type(dtype), value) >= 0;
+  }
+  H5E_END_TRY;
   ntk_h5_close(&attribute);
   return good;
 }

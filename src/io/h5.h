@@ -29,6 +29,14 @@ ntk_status ntk_fail_h5(const char *path, const char *call);
 /* Closes an identifier of any kind where it is > 0, and zeroes it. */
 void ntk_h5_close(hid_t *id);
 
+/* Free bytes of the file system of a path; infinite where it does not tell. */
+double ntk_free_bytes(const char *path);
+/* Creates a file of about `bytes`, replacing an old one, with one process. HDF5 1.10
+ * crashes at the end of a process that could not write what it buffers; hence space and
+ * limits are checked first (NTK_ERR_FILE), elements are not buffered, and callers flush
+ * before they write elements in number. */
+NTK_CHECKED ntk_status ntk_h5_create(const char *path, int64_t bytes, hid_t *file);
+
 hid_t ntk_h5_type(ntk_dtype dtype); /* native type in memory and in new files */
 /* Type of a data set's elements; NTK_ERR_UNSUPPORTED names what is neither real nor
  * integer. */

@@ -47,15 +47,28 @@ void ntk_store_box(const ntk_store_layout *layout, const ntk_tile *t,
 
 int64_t ntk_store_file_bytes(const ntk_store_spec *spec) {
   const ntk_store_layout l = ntk_store_layout_of(spec);
-  int64_t elements = 1, tiles = 1;
+  double bytes = (double)ntk_dtype_bytes(spec->dtype), tiles = 1;
   for (int i = 0; i < l.ndim; i++) {
-    elements *= l.tiles[i] * l.chunk[i];
-    tiles *= l.tiles[i];
+    bytes *= (double)(l.tiles[i] * l.chunk[i]);
+    tiles *= (double)l.tiles[i];
   }
-  /* scale, digest, label, outputs */
-  const int64_t per_sample = (int64_t)8 * (4 + spec->outputs);
-  return elements * (int64_t)ntk_dtype_bytes(spec->dtype) + tiles * 9 +
-         (spec->rows + spec->columns) * per_sample + 65536;
+  /* of a sample: scale, digest, label, outputs */
+  const double per_sample = 8 * 4 + (double)spec->outputs * 8;
+  bytes += tiles * 9 + (double)(spec->rows + spec->columns) * per_sample + 65536;
+  return bytes < 0x1p63 ? (int64_t)bytes : INT64_MAX;
+}
+
+/* Before there is a file. */
+static ntk_status check_tile(const char *path, const ntk_store_layout *l, ntk_dtype dtype) {
+  double bytes = (double)ntk_dtype_bytes(dtype);
+  for (int i = 0; i < l->ndim; i++)
+    bytes *= (double)l->chunk[i];
+  if (bytes < 0x1p32)
+    return NTK_SUCCESS;
+  return ntk_fail(NTK_ERR_ARGUMENT,
+                  "%s: a tile of %.3g GiB; HDF5 takes chunks below 4 GiB: use a smaller "
+                  "--block",
+                  path, bytes / 1073741824.0);
 }
 
 /* ---- the kernel -----------------------------------------------------------------------
@@ -66,16 +79,10 @@ static ntk_status make_kernel(const char *path, hid_t file, const ntk_store_layo
   ntk_status status = NTK_SUCCESS;
   hid_t space = 0, create = 0;
   hsize_t dim[NTK_STORE_AXES], chunk[NTK_STORE_AXES];
-  double chunk_bytes = (double)ntk_dtype_bytes(dtype);
   for (int i = 0; i < l->ndim; i++) {
     dim[i] = (hsize_t)l->dim[i];
     chunk[i] = (hsize_t)l->chunk[i];
-    chunk_bytes *= (double)l->chunk[i];
   }
-  NTK_REQUIRE(
-      chunk_bytes < 4294967295.0, NTK_ERR_ARGUMENT,
-      "%s: a tile of %.3g GiB; HDF5 takes chunks below 4 GiB: use a smaller --block", path,
-      chunk_bytes / 1073741824.0);
   NTK_OPEN_H5(path, space, H5Screate_simple(l->ndim, dim, NULL));
   NTK_OPEN_H5(path, create, H5Pcreate(H5P_DATASET_CREATE));
   NTK_TRY_H5(path, H5Pset_chunk(create, l->ndim, chunk));
@@ -237,7 +244,9 @@ static ntk_status put_notes(const char *path, hid_t file, const ntk_store_spec *
   static const char *const reductions[] = {"none", "trace", "diagonal", "pseudo"};
   ntk_status status = NTK_SUCCESS;
   const char *format = "scantk-kernel 1", *nexus = "NXdata", *signal = "kernel";
+  static const char *const facts[] = {"seconds", "gflops", "gemm_gflops"};
   const uint8_t complete = 0, symmetric = s->symmetric;
+  const double unknown = 0;
   NTK_TRY(ntk_h5_note(path, file, "format", 1, &format));
   NTK_TRY(ntk_h5_note(path, file, "NX_class", 1, &nexus));
   NTK_TRY(ntk_h5_note(path, file, "signal", 1, &signal));
@@ -245,6 +254,8 @@ static ntk_status put_notes(const char *path, hid_t file, const ntk_store_spec *
   NTK_TRY(ntk_h5_note(path, file, "reduction", 1, &reductions[s->reduction]));
   NTK_TRY(ntk_h5_note_number(path, file, "symmetric", NTK_U8, &symmetric));
   NTK_TRY(ntk_h5_note_number(path, file, "complete", NTK_U8, &complete));
+  for (int i = 0; i < 3; i++) /* filled at the end, where nothing may grow */
+    NTK_TRY(ntk_h5_note_number(path, file, facts[i], NTK_F64, &unknown));
 done:
   return status;
 }
@@ -254,7 +265,8 @@ ntk_status ntk_store_lay_out(const char *path, const ntk_store_spec *spec) {
   const ntk_store_layout l = ntk_store_layout_of(spec);
   const char *words = "neural tangent kernel";
   hid_t file = 0, kernel = 0;
-  NTK_OPEN_H5(path, file, H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY(check_tile(spec->path, &l, spec->dtype));
+  NTK_TRY(ntk_h5_create(path, ntk_store_file_bytes(spec), &file));
   NTK_TRY(make_kernel(path, file, &l, spec->dtype, &kernel));
   NTK_TRY(ntk_h5_note(path, kernel, "long_name", 1, &words));
   NTK_TRY(put_notes(path, file, spec, &l));

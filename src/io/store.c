@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -57,16 +56,7 @@ static ntk_status try_creating(const char *fresh) {
 }
 
 static ntk_status check_space(const char *path, int64_t bytes) {
-  struct statvfs s;
-  char *folder = NULL;
-  if (ntk_strdup(path, &folder) != NTK_SUCCESS)
-    return NTK_SUCCESS;
-  char *slash = strrchr(folder, '/');
-  if (slash)
-    slash[slash == folder] = '\0';
-  const int code = statvfs(slash ? folder : ".", &s);
-  ntk_free(&folder);
-  const double free_bytes = code == 0 ? (double)s.f_bavail * (double)s.f_frsize : 1e300;
+  const double free_bytes = ntk_free_bytes(path);
   if ((double)bytes <= free_bytes)
     return NTK_SUCCESS;
   return ntk_fail(NTK_ERR_FILE,
@@ -165,6 +155,14 @@ static void forget(ntk_store **handle) {
   ntk_free(handle);
 }
 
+/* The outcome of opening on all ranks; a file that cannot be opened is not left. */
+static ntk_status open_or_remove(const ntk_store *store, ntk_status opened) {
+  const ntk_status status = ntk_agree(store->context->comm, opened);
+  if (status != NTK_SUCCESS && store->context->rank == 0)
+    (void)unlink(store->part);
+  return status;
+}
+
 /* One process lays the file out; then all of them open it for their tiles. */
 static ntk_status create_kernel(ntk_store *store, const ntk_store_spec *spec) {
   ntk_status status = NTK_SUCCESS;
@@ -179,7 +177,7 @@ static ntk_status create_kernel(ntk_store *store, const ntk_store_spec *spec) {
       (void)unlink(store->fresh);
   }
   NTK_TRY(ntk_agree(comm, status));
-  NTK_TRY(ntk_agree(comm, open_kernel(store)));
+  NTK_TRY(open_or_remove(store, open_kernel(store)));
 done:
   return status;
 }
@@ -209,7 +207,7 @@ static ntk_status lay_out_forward(const char *path, const ntk_data *data, int64_
   const char *format = "scantk-outputs 1";
   const int64_t dim[2] = {data->samples, outputs};
   hid_t file = 0;
-  NTK_OPEN_H5(path, file, H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  NTK_TRY(ntk_h5_create(path, data->samples * (outputs + 1) * 8 + 65536, &file));
   NTK_TRY(ntk_h5_note(path, file, "format", 1, &format));
   NTK_TRY(ntk_h5_put(path, file, "/outputs", dtype, 2, dim, NULL, NULL));
   if (data->labels)
@@ -249,7 +247,7 @@ ntk_status ntk_forward_store_create(ntk_context *context, const char *path,
       (void)unlink(store->fresh);
   }
   NTK_TRY(ntk_agree(context->comm, status));
-  NTK_TRY(ntk_agree(context->comm, open_forward(store)));
+  NTK_TRY(open_or_remove(store, open_forward(store)));
   *out = store;
   store = NULL;
 done:

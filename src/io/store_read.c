@@ -4,12 +4,11 @@
 #include "io/store_parts.h"
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A kernel file opened for reading, and what is found out about it. */
 typedef struct reader {
-  const char *given;
   char *path; /* OUTPUT, or OUTPUT.part */
   hid_t file, kernel;
   ntk_store_layout layout;
@@ -30,16 +29,13 @@ static const int64_t most_pairs = 64;
 /* ---- opening --------------------------------------------------------------------------
  */
 
+/* OUTPUT.part where there is no OUTPUT. */
 static ntk_status find_file(const char *path, char **found) {
   ntk_status status = NTK_SUCCESS;
   ntk_text part = {0};
-  FILE *file = fopen(path, "rb");
-  if (file) {
-    (void)fclose(file);
-    return ntk_strdup(path, found);
-  }
   NTK_TRY(ntk_text_add(&part, "%s.part", path));
-  NTK_TRY(ntk_strdup(part.data, found));
+  const bool unfinished = access(path, F_OK) != 0 && access(part.data, F_OK) == 0;
+  NTK_TRY(ntk_strdup(unfinished ? part.data : path, found));
 done:
   ntk_text_clear(&part);
   return status;
@@ -144,7 +140,6 @@ done:
 
 static ntk_status open_reader(const char *path, reader *r) {
   ntk_status status = NTK_SUCCESS;
-  r->given = path;
   NTK_TRY(open_file(path, &r->path, &r->file));
   NTK_OPEN_H5(r->path, r->kernel, H5Dopen2(r->file, "/kernel", H5P_DEFAULT));
   NTK_TRY(ntk_h5_dtype(r->path, r->kernel, &r->dtype));
@@ -320,7 +315,7 @@ done:
 static ntk_status describe_facts(const reader *r, bool json, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
   double seconds, gflops, gemm;
-  if (!ntk_h5_get_number(r->file, "seconds", NTK_F64, &seconds) ||
+  if (!ntk_h5_get_number(r->file, "seconds", NTK_F64, &seconds) || seconds == 0 ||
       !ntk_h5_get_number(r->file, "gflops", NTK_F64, &gflops) ||
       !ntk_h5_get_number(r->file, "gemm_gflops", NTK_F64, &gemm))
     goto done;
