@@ -4,7 +4,10 @@
 Environment: SCANTK (the program), MPIEXEC_EXECUTABLE, MPIEXEC_PREFLAGS, SCANTK_TEST_MAX_RANKS.
 Exits 77, skipped, where h5py or numpy are missing."""
 import concurrent.futures
+import ctypes
+import ctypes.util
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -45,12 +48,13 @@ def environment(folder):
 
 
 def own_lines(text):
-    """The program's lines of stderr: without the boxes that mpirun draws with dashes."""
+    """The program's lines of stderr: without those of mpirun, and the boxes it draws."""
     lines, boxed = [], False
     for line in text.splitlines():
         if len(line) > 20 and set(line) <= {"-", "="}:
             boxed = not boxed
-        elif line.startswith("scantk: ") or (line.strip() and not boxed):
+        elif line.startswith("scantk: ") or (
+                line.strip() and not boxed and not re.match(r"mpi[\w.]+: ", line)):
             lines.append(line)
     return lines
 
@@ -116,13 +120,47 @@ def write_data(path, **arrays):
             file[name] = values
 
 
+def values_of(model, name):
+    """Where the elements of a parameter stand in the bytes of a model: first, end."""
+    field = b"\x42" + bytes([len(name)]) + name.encode() + b"\x4a"  # its name, then raw_data
+    found = re.search(re.escape(field), model)
+    at, size, shift = found.end(), 0, 0
+    while True:
+        size |= (model[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if model[at - 1] < 128:
+            return at, at + size
+
+
+def find_xxh3():
+    library = ctypes.util.find_library("xxhash")
+    if not library:
+        return None
+    function = ctypes.CDLL(library).XXH3_64bits
+    function.argtypes, function.restype = [ctypes.c_char_p, ctypes.c_size_t], ctypes.c_uint64
+    return function
+
+
+XXH3 = find_xxh3()
+
+
+def check_checksums(path):
+    """Of each tile that is done: XXH3-64 of its valid elements. Skipped without libxxhash."""
+    with h5py.File(path, "r") as file:
+        chunk, values = file["kernel"].chunks, file["kernel"][()]
+        done, checksums = file["tiles/done"][()], file["tiles/checksum"][()]
+    for tile in map(tuple, np.argwhere(done)) if XXH3 else ():
+        part = values[tuple(slice(i * c, (i + 1) * c) for i, c in zip(tile, chunk))].tobytes()
+        expect(checksums[tile] == XXH3(part, len(part)), f"{path}: checksum of tile {tile}")
+
+
 def run_cases(cases):
     """cases(folder): pairs (name, function), run side by side in a temporary folder that they
     share. The exit code: 1 where any fails, named with its reason."""
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         todo = list(cases(folder))
-        with concurrent.futures.ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)) as pool:
+        with concurrent.futures.ThreadPoolExecutor(max(3, (os.cpu_count() or 2) // 2)) as pool:
             futures = [(name, pool.submit(function)) for name, function in todo]
         for name, future in futures:
             problem = future.exception()

@@ -10,22 +10,11 @@ import re
 import struct
 import sys
 
-from program import MAX_RANKS, expect, must, np, read, run, run_cases, write_data
+from program import (MAX_RANKS, check_checksums, expect, h5py, must, np, read, run, run_cases,
+                     values_of, write_data)
 
 BASE = {"--model": "fcn.onnx", "--inputs": "data.h5", "--output": "K.h5"}
 WEIGHTS = ("hidden0.weight", "hidden1.weight", "head.weight")
-
-
-def values_of(model, name):
-    """Where the elements of a parameter stand in the bytes of a model: first, end."""
-    field = b"\x42" + bytes([len(name)]) + name.encode() + b"\x4a"  # its name, then raw_data
-    found = re.search(re.escape(field), model)
-    at, size, shift = found.end(), 0, 0
-    while True:
-        size |= (model[at] & 127) << shift
-        shift, at = shift + 7, at + 1
-        if model[at - 1] < 128:
-            return at, at + size
 
 
 def with_nan(model):
@@ -65,9 +54,12 @@ def make_data(folder):
     inputs = random.normal(size=(40, 12))
     bad = inputs.copy()
     bad[29, 7] = np.nan
+    late = inputs.copy()
+    late[39] *= 1e22
     infinite = inputs.copy()
     infinite[3, 0] = np.inf
     write_data(os.path.join(folder, "data.h5"), inputs=inputs, nan=bad, infinite=infinite,
+               late=late,
                wrong=inputs[:, :7], last=random.normal(size=(9, 4, 6, 3)),
                grey_last=random.normal(size=(9, 6, 4, 1)))
     with open(os.path.join(folder, "data.h5"), "rb") as file:
@@ -214,6 +206,23 @@ def check_memory(folder):
         os.remove(os.path.join(folder, "memory.h5"))
 
 
+def check_late_failure(folder):
+    """The last sample overflows: what was done before is kept, as an unfinished file."""
+    words = words_of({"--inputs": "data.h5:/late", "--block": "4", "--output": "late.h5"})
+    for ranks in (1, 3) if MAX_RANKS >= 3 else (1,):
+        ended = run(folder, *words, "--quiet", ranks=ranks)
+        expect(ended.code == 3 and len(ended.err) == 1, str(ended))
+        expect("samples 39 and 39 " in ended.err[0], str(ended))
+        expect(not os.path.exists(os.path.join(folder, "late.h5")), "late.h5 looks whole")
+        part = os.path.join(folder, "late.h5.part")
+        with h5py.File(part, "r") as file:
+            done = file["tiles/done"][()]
+            expect(file.attrs["complete"] == 0 and done.any() and not done[9, 0, 9, 0], str(done))
+        check_checksums(part)
+        expect("NOT complete" in must(folder, "info", "late.h5").out, "info says nothing")
+        os.remove(part)
+
+
 def cases(folder):
     make_models(folder)
     make_data(folder)
@@ -221,6 +230,7 @@ def cases(folder):
     must(folder, *words_of({"--output": "good.h5", "--block": "7x2", "--write-plan": "f32.plan"}))
     os.rename(os.path.join(folder, "good.h5"), os.path.join(folder, "left.h5.part"))
     yield "memory", lambda: check_in_own(folder, "memory", check_memory)
+    yield "late failure", lambda: check_in_own(folder, "late", check_late_failure)
     yield "locked folder", lambda: check_in_own(folder, "locked", check_locked_folder)
     for number, (changes, code, names) in enumerate(REFUSED):
         yield (" ".join(words_of(changes)), lambda a=(number, changes, code, names):
