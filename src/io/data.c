@@ -64,7 +64,7 @@ static ntk_status open_range(ntk_data *data, const char *options_text) {
               "%s: the samples have no elements", data->path);
   if (ntk_options_range(options, "range", &first, &last)) {
     NTK_REQUIRE(last <= data->total, NTK_ERR_ARGUMENT,
-                "--range %" PRId64 ":%" PRId64 ": %s has %" PRId64 " samples", first, last,
+                "range %" PRId64 ":%" PRId64 ": %s has %" PRId64 " samples", first, last,
                 data->path, data->total);
     data->first = first;
     data->samples = last - first;

@@ -46,6 +46,7 @@ ntk_status ntk_data_fits(const ntk_data *data, const ntk_model *model) {
   NTK_REQUIRE(graph->input_count == 1, NTK_ERR_UNSUPPORTED,
               "%s: the model has %d inputs; one is supported", model->path,
               graph->input_count);
+  const char *note = strcmp(model->batch_axis, "none") == 0 ? "" : " (1 on the batch axis)";
   const ntk_value *input = &graph->values[graph->inputs[0]];
   NTK_REQUIRE(ntk_dtype_is_real(input->dtype), NTK_ERR_UNSUPPORTED,
               "%s: input '%s' is of type %s; real inputs are supported", model->path,
@@ -59,12 +60,12 @@ ntk_status ntk_data_fits(const ntk_data *data, const ntk_model *model) {
   (void)ntk_shape_text(&input->shape, want);
   if (find_permutation(&data->shape, &b, permutation, sizeof permutation))
     status = ntk_fail(NTK_ERR_SHAPE,
-                      "%s: samples are %s, the model's input '%s' is %s; scantk dataset "
+                      "%s: samples are %s, the model's input '%s' is %s%s; scantk dataset "
                       "--transpose %s would fit",
-                      data->path, have, input->name, want, permutation);
+                      data->path, have, input->name, want, note, permutation);
   else
-    status = ntk_fail(NTK_ERR_SHAPE, "%s: samples are %s, the model's input '%s' is %s",
-                      data->path, have, input->name, want);
+    status = ntk_fail(NTK_ERR_SHAPE, "%s: samples are %s, the model's input '%s' is %s%s",
+                      data->path, have, input->name, want, note);
 done:
   return status;
 }

@@ -18,6 +18,7 @@ typedef struct ntk_job_shape {
   bool symmetric;
   int64_t rows, columns, outputs; /* N1, N2, O (cotangents) */
   int64_t block, outputs_block;   /* B, Q */
+  int64_t row_base, column_base;  /* numbers of the first samples, for messages */
 } ntk_job_shape;
 
 /* What computes. side: 0 rows, 1 columns. Local, no MPI inside. */

@@ -197,6 +197,19 @@ static ntk_status vote(job *j, ntk_vote *v, int *decided) {
   return status;
 }
 
+/* The request is obeyed: the next run is not meant. */
+static ntk_status stopped(job *j) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t tiles[2] = {j->done, j->total};
+  j->context->stop = 0;
+  NTK_TRY_MPI(
+      MPI_Allreduce(MPI_IN_PLACE, tiles, 2, MPI_INT64_T, MPI_SUM, j->context->comm));
+  status = ntk_fail(NTK_STOPPED, "stopped on request at %lld of %lld tiles",
+                    (long long)tiles[0], (long long)tiles[1]);
+done:
+  return status;
+}
+
 /* All ranks of the context take the same number of steps, so that the vote is in step. */
 static ntk_status run_panels(job *j) {
   ntk_status status = NTK_SUCCESS;
@@ -217,10 +230,8 @@ static ntk_status run_panels(job *j) {
   NTK_TRY(ntk_vote_finish(&v, j->status != NTK_SUCCESS ? 2 : 0, &last));
   if (last == 2)
     status = ntk_agree(j->context->comm, j->status);
-  else if (decided == 1) {
-    j->context->stop = 0; /* obeyed: the next run is not meant */
-    status = ntk_fail(NTK_STOPPED, "stopped on request");
-  }
+  else if (decided == 1)
+    status = stopped(j);
 done:
   return status;
 }

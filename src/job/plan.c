@@ -336,7 +336,8 @@ static void make_spec(ntk_plan *plan) {
       .outputs_block = p->outputs_block,
       .sweep_samples = p->sweep_samples < most ? p->sweep_samples : most,
       .orders = p->orders,
-      .sides = {{plan->rows, read_rows}, {columns, read_rows}},
+      .sides = {{plan->rows, plan->rows->first, read_rows},
+                {columns, columns->first, read_rows}},
       .outputs = pass_outputs,
       .user = plan};
 }
@@ -400,6 +401,8 @@ ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows, ntk_data *columns,
   plan->shape.rows = ntk_data_samples(rows);
   plan->shape.columns = ntk_data_samples(columns ? columns : rows);
   plan->shape.symmetric = !columns;
+  plan->shape.row_base = rows->first;
+  plan->shape.column_base = columns ? columns->first : rows->first;
   NTK_TRY(ntk_options_parse_text(ntk_option_table("plan"), options, &plan->options));
   NTK_TRY(ntk_data_fits(rows, model));
   if (columns)

@@ -124,7 +124,8 @@ static ntk_status check_finite(const ntk_job_shape *s, const ntk_tile *t, matric
   const int64_t column = bad % m.columns / (full ? t->column_outputs : 1);
   return ntk_fail(NTK_ERR_NONFINITE,
                   "the kernel of samples %lld and %lld is not a finite number%s",
-                  (long long)(t->row_first + row), (long long)(t->column_first + column),
+                  (long long)(s->row_base + t->row_first + row),
+                  (long long)(s->column_base + t->column_first + column),
                   s->dtype == NTK_F32 ? "; try --dtype f64" : "");
 }
 

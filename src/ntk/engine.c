@@ -231,7 +231,7 @@ static ntk_status sweep_chunk(ntk_engine *engine, int side, int64_t first, int64
                          .scratch = engine->scratch,
                          .scratch_stride = engine->scratch_stride}};
   NTK_TRY(samples->read(samples->self, first + i0, n, network->net->dtype, engine->inputs));
-  NTK_TRY(ntk_sweep_forward(engine->sweep, n, &inputs, first + i0));
+  NTK_TRY(ntk_sweep_forward(engine->sweep, n, &inputs, samples->base + first + i0));
   if (spec->outputs && output == 0) {
     ntk_sweep_outputs(engine->sweep, engine->outputs);
     NTK_TRY(spec->outputs(spec->user, side, first + i0, n, engine->outputs));

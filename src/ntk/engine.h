@@ -19,6 +19,7 @@ const char *ntk_algorithm_name(ntk_algorithm algorithm);
  */
 typedef struct ntk_samples {
   void *self;
+  int64_t base; /* number of sample 0, for messages */
   ntk_status (*read)(void *self, int64_t first, int64_t n, ntk_dtype dtype, void *out);
 } ntk_samples;
 

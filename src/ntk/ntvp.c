@@ -139,14 +139,16 @@ ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const voi
     const int64_t m = tile->column_count - j0 < step ? tile->column_count - j0 : step;
     const void *x2 = (const char *)column + j0 * sample;
     const columns_chunk c = {engine, m, tile->column_outputs};
-    NTK_TRY(ntk_sweep_forward(engine->sweep, m, &x2, tile->column_first + j0));
+    NTK_TRY(ntk_sweep_forward(engine->sweep, m, &x2,
+                              engine->spec.sides[1].base + tile->column_first + j0));
     ntk_sweep_backward(engine->sweep, c.p,
                        (char *)network->seeds + tile->column_output * O * bytes, false,
                        take_jacobian, (void *)(uintptr_t)&c);
     for (int64_t i0 = 0; i0 < tile->row_count; i0 += step) {
       const int64_t n = tile->row_count - i0 < step ? tile->row_count - i0 : step;
       const void *x1 = (const char *)row + i0 * sample;
-      NTK_TRY(ntk_sweep_forward(engine->rows, n, &x1, tile->row_first + i0));
+      NTK_TRY(ntk_sweep_forward(engine->rows, n, &x1,
+                                engine->spec.sides[0].base + tile->row_first + i0));
       ntk_sweep_tangent(engine->rows, m * c.p, (const void *const *)engine->jacobian,
                         engine->tangents);
       add_tangents(engine, tile, i0, n, j0, m, acc);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { NAME = 96 };
 
@@ -412,6 +413,8 @@ static ntk_status build_and_save(const char *family_name, const ntk_options *opt
                                  const char *path) {
   ntk_status status;
   ntk_writer *writer = NULL;
+  NTK_REQUIRE(access(path, F_OK) != 0, NTK_ERR_EXISTS,
+              "%s exists; remove it or choose another --output", path);
   NTK_TRY(ntk_writer_create(family_name, &writer));
   NTK_TRY(ntk_family_build(family_name, options, writer));
   NTK_TRY(ntk_writer_save(writer, path));

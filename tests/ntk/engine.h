@@ -234,7 +234,7 @@ static inline double *kernel_make(const subject *s, const setup *u) {
       .outputs_block = c.Q,
       .sweep_samples = u->sweep_samples > 0 ? u->sweep_samples : least(c.B, most),
       .orders = orders,
-      .sides = {{&views[0], read_side}, {&views[1], read_side}},
+      .sides = {{&views[0], 0, read_side}, {&views[1], 0, read_side}},
       .outputs = keep_outputs,
       .user = &outputs};
   if (u->order < 0 || forced > 0) {

@@ -151,7 +151,7 @@ REFUSED = [
     ({"--dtype": "f16"}, 2, ["--dtype", "f16", "f32|f64"]),
     ({"--range": "7"}, 2, ["--range", "'7'"]),
     ({"--range": "9:3"}, 2, ["--range", "9:3"]),
-    ({"--range": "30:41"}, 2, ["--range 30:41", "40"]),
+    ({"--range": "30:41"}, 2, ["range 30:41", "40"]),
     ({"--range2": "30:41"}, 2, ["30:41", "data.h5", "40"]),
     ({"--select-outputs": "0,5"}, 2, ["--select-outputs", "5"]),
     ({"--select-outputs": "one"}, 2, ["--select-outputs", "one"]),
