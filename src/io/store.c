@@ -258,7 +258,7 @@ done:
 /* ---- writing --------------------------------------------------------------------------
  */
 
-ntk_status ntk_store_write(ntk_store *store, const ntk_tile *tile, const void *values) {
+static ntk_status write_tile(ntk_store *store, const ntk_tile *tile, const void *values) {
   ntk_status status = NTK_SUCCESS;
   const ntk_store_layout *l = &store->layout;
   int64_t first[NTK_STORE_AXES], count[NTK_STORE_AXES];
@@ -279,6 +279,14 @@ ntk_status ntk_store_write(ntk_store *store, const ntk_tile *tile, const void *v
   store->written++;
 done:
   return status;
+}
+
+ntk_status ntk_store_write(ntk_store *store, const ntk_tile *tile, const void *values) {
+  const ntk_status status = write_tile(store, tile, values);
+  if (status != NTK_SUCCESS)
+    return ntk_fail(status, "%s (tile of samples %" PRId64 " and %" PRId64 ")",
+                    ntk_fail_message(), tile->row_first, tile->column_first);
+  return NTK_SUCCESS;
 }
 
 ntk_status ntk_store_write_outputs(ntk_store *store, int side, int64_t first, int64_t count,

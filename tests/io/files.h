@@ -36,9 +36,13 @@ static inline const char *path_of(const char *name) {
 }
 static inline bool is_there(const char *name) { return access(path_of(name), F_OK) == 0; }
 
+/* Collective over the context, as is its end. */
 static inline void make_folder(void) {
   (void)snprintf(folder, sizeof folder, P_tmpdir "/scantk_test_XXXXXX");
-  assert_non_null(mkdtemp(folder));
+  if (ntk_context_rank(context) == 0)
+    assert_non_null(mkdtemp(folder));
+  assert_int_equal(MPI_Bcast(folder, sizeof folder, MPI_CHAR, 0, context->comm),
+                   MPI_SUCCESS);
 }
 /* Removes the files of the folder. */
 static inline void empty_folder(void) {
@@ -50,6 +54,9 @@ static inline void empty_folder(void) {
   (void)closedir(d);
 }
 static inline void remove_folder(void) {
+  assert_int_equal(MPI_Barrier(context->comm), MPI_SUCCESS);
+  if (ntk_context_rank(context) != 0)
+    return;
   empty_folder();
   assert_int_equal(rmdir(folder), 0);
 }

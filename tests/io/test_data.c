@@ -476,9 +476,9 @@ static void files_that_are_none(void **state) {
 static void ranges_outside(void **state) {
   (void)state;
   put_file("a", bytes, encode_idx(NTK_U8, 3, dims, bytes), false);
-  check_failure(try_reading("a", "range 3:8"), NTK_ERR_ARGUMENT, "--range 3:8");
+  check_failure(try_reading("a", "--range 3:8"), NTK_ERR_ARGUMENT, "range 3:8");
   assert_non_null(strstr(ntk_fail_message(), "has 7 samples"));
-  check_failure(try_reading("a", "--range 7:9"), NTK_ERR_ARGUMENT, "--range 7:9");
+  check_failure(try_reading("a", "--range 7:9"), NTK_ERR_ARGUMENT, "range 7:9");
   check_failure(try_reading("a", "--range 3:3"), NTK_ERR_ARGUMENT, "--range");
   check_failure(try_reading("a", "--colour red"), NTK_ERR_ARGUMENT, "--colour");
   check_success(try_reading("a", "--range 6:7"));
