@@ -366,3 +366,11 @@ done:
   forget(handle);
   return status;
 }
+
+ntk_status ntk_store_abandon(ntk_store **store, ntk_status status) {
+  char message[1024];
+  (void)snprintf(message, sizeof message, "%s", ntk_fail_message());
+  if (ntk_store_close(store, false, NULL) != NTK_SUCCESS)
+    return ntk_fail(status, "%s", message);
+  return status;
+}

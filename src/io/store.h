@@ -58,6 +58,9 @@ typedef struct ntk_store_facts {
  * Collective; frees the handle, also on failure. NULL-safe. */
 NTK_CHECKED ntk_status ntk_store_close(ntk_store **store, bool complete,
                                        const ntk_store_facts *facts);
+/* The same after a failure: not complete; returns `status` with its message, whatever
+ * closing says. */
+NTK_CHECKED ntk_status ntk_store_abandon(ntk_store **store, ntk_status status);
 
 /* Is there a kernel file OUTPUT, or an unfinished OUTPUT.part? Local. */
 bool ntk_store_is(const char *path);

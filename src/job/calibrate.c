@@ -84,44 +84,55 @@ static bool write_rates(const char *path, const ntk_rates *rates) {
   return good;
 }
 
-static ntk_status cached_rates(const ntk_context *context, bool recalibrate,
-                               const ntk_rates *measured, ntk_rates *rates) {
+/* Folder and file of the cache; the folder is made. */
+static ntk_status cache_file(ntk_text *folder, ntk_text *path) {
   ntk_status status = NTK_SUCCESS;
-  ntk_text folder = {0}, path = {0};
-  NTK_TRY(cache_folder(&folder));
-  make_folders(folder.data);
-  NTK_TRY(cache_path(folder.data, &path));
-  if (!recalibrate && read_rates(path.data, rates))
-    goto done;
-  *rates = *measured;
-  if (!write_rates(path.data, rates))
-    ntk_say(context, NTK_REPORT_INFO, "rates are measured anew each time: %s: %s",
-            folder.data, strerror(errno));
+  NTK_TRY(cache_folder(folder));
+  make_folders(folder->data);
+  NTK_TRY(cache_path(folder->data, path));
 done:
-  ntk_text_clear(&folder);
-  ntk_text_clear(&path);
+  return status;
+}
+
+/* On rank 0: the rates of `path`, or cached ones; *found. */
+static ntk_status find_rates(const char *path, bool recalibrate, const char *cache,
+                             ntk_rates *rates, int *found) {
+  ntk_status status = NTK_SUCCESS;
+  char *text = NULL;
+  int64_t size;
+  *found = 1;
+  if (path) {
+    NTK_TRY(ntk_file_read(path, &text, &size));
+    NTK_TRY(ntk_rates_parse(text, path, rates));
+  } else {
+    *found = !recalibrate && read_rates(cache, rates);
+  }
+done:
+  ntk_free(&text);
   return status;
 }
 
 ntk_status ntk_calibrate(ntk_context *context, const char *path, bool recalibrate,
-                         ntk_rates *rates, ntk_rates *measured) {
+                         ntk_rates *rates) {
   ntk_status status = NTK_SUCCESS;
-  char *text = NULL;
-  int64_t size;
-  NTK_TRY(ntk_agree(context->comm, ntk_rates_measure(measured)));
-  *rates = *measured;
+  ntk_text folder = {0}, cache = {0};
+  int found = 0;
   if (context->rank == 0) {
-    if (path) {
-      status = ntk_file_read(path, &text, &size);
-      if (status == NTK_SUCCESS)
-        status = ntk_rates_parse(text, path, rates);
-    } else {
-      status = cached_rates(context, recalibrate, measured, rates);
-    }
+    status = cache_file(&folder, &cache);
+    if (status == NTK_SUCCESS)
+      status = find_rates(path, recalibrate, cache.data, rates, &found);
   }
   NTK_TRY(ntk_agree(context->comm, status));
+  NTK_TRY_MPI(MPI_Bcast(&found, 1, MPI_INT, 0, context->comm));
+  if (!found) { /* all at once, as they will work */
+    NTK_TRY(ntk_agree(context->comm, ntk_rates_measure(rates)));
+    if (context->rank == 0 && !write_rates(cache.data, rates))
+      ntk_say(context, NTK_REPORT_INFO, "rates are measured anew each time: %s: %s",
+              folder.data, strerror(errno));
+  }
   NTK_TRY_MPI(MPI_Bcast(rates, (int)sizeof *rates, MPI_BYTE, 0, context->comm));
 done:
-  ntk_free(&text);
+  ntk_text_clear(&folder);
+  ntk_text_clear(&cache);
   return status;
 }

@@ -6,10 +6,9 @@
 #include "ntk/rates.h"
 
 /* Purpose: the rates to plan with: of `path` where given (--rates), else of the cache of
- * this CPU model, BLAS and thread count, else measured and cached. `measured` is what this
- * rank measured just now. Collective; only rank 0's *rates are decided on, all get them. */
+ * this CPU model, BLAS and thread count, else measured by all ranks at once, and cached.
+ * Collective; all get rank 0's. */
 NTK_CHECKED ntk_status ntk_calibrate(ntk_context *context, const char *path,
-                                     bool recalibrate, ntk_rates *rates,
-                                     ntk_rates *measured);
+                                     bool recalibrate, ntk_rates *rates);
 
 #endif

@@ -42,12 +42,17 @@ static ntk_status measure(const run *r, double seconds, ntk_journal_end *end) {
   const ntk_plan *plan = r->plan;
   double *const phases = plan->context->phase_seconds;
   const double forming = ntk_engine_forming_seconds(plan->engine) - r->formed_before;
-  const double mine = plan->measured.gemm_flops[plan->shape.dtype] * 1e-9;
+  double gemm_flops;
+  const int threads = ntk_blas_set_threads(1);
+  status = ntk_rates_gemm_now(plan->shape.dtype, &gemm_flops);
+  (void)ntk_blas_set_threads(threads);
+  NTK_TRY(ntk_agree(plan->context->comm, status));
   phases[NTK_PHASE_SWEEP] -= forming;
   phases[NTK_PHASE_CONTRACT] += forming;
   NTK_TRY(ntk_phase_reduce(plan->context, end->phases));
-  NTK_TRY_MPI(
-      MPI_Allreduce(&mine, &end->gemm_gflops, 1, MPI_DOUBLE, MPI_SUM, plan->context->comm));
+  NTK_TRY_MPI(MPI_Allreduce(&gemm_flops, &end->gemm_gflops, 1, MPI_DOUBLE, MPI_SUM,
+                            plan->context->comm));
+  end->gemm_gflops *= 1e-9;
   NTK_TRY_MPI(
       MPI_Allreduce(&seconds, &end->seconds, 1, MPI_DOUBLE, MPI_MAX, plan->context->comm));
   end->gflops = plan->minimal_flops * 1e-9 / end->phases[NTK_PHASE_CONTRACT].max;
@@ -180,11 +185,9 @@ ntk_status ntk_plan_to_file(ntk_plan *plan, const char *path, const char *option
   NTK_TRY(prepare(&r, path, command_line));
   status = compute(&r, start, &end);
   const ntk_store_facts facts = {end.seconds, end.gflops, end.gemm_gflops};
-  if (status != NTK_SUCCESS) { /* keep the status and message of the origin */
-    const ntk_status closed = ntk_store_close(&r.store, false, NULL);
-    (void)closed;
-    goto done;
-  }
+  if (status != NTK_SUCCESS)
+    status = ntk_store_abandon(&r.store, status);
+  NTK_TRY(status);
   NTK_TRY(ntk_store_close(&r.store, true, &facts));
   ntk_journal_close(plan->context, &end);
   NTK_TRY(explain(plan));

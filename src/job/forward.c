@@ -93,11 +93,9 @@ ntk_status ntk_forward_to_file(ntk_model *model, ntk_data *data, const char *opt
   NTK_TRY(ntk_agree(p.context->comm, allocate(&p, model->graph)));
   NTK_TRY(create_store(&p, model, path));
   status = ntk_agree(p.context->comm, run_pieces(&p));
-  if (status != NTK_SUCCESS) { /* keep the status and message of the origin */
-    const ntk_status closed = ntk_store_close(&p.store, false, NULL);
-    (void)closed;
-    goto done;
-  }
+  if (status != NTK_SUCCESS)
+    status = ntk_store_abandon(&p.store, status);
+  NTK_TRY(status);
   NTK_TRY(ntk_store_close(&p.store, true, NULL));
   NTK_TRY_MPI(
       MPI_Allreduce(MPI_IN_PLACE, &p.correct, 1, MPI_INT64_T, MPI_SUM, p.context->comm));

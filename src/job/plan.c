@@ -415,8 +415,7 @@ ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows, ntk_data *columns,
     plan->cap_bound_by = "--memory";
   }
   NTK_TRY(ntk_calibrate(context, ntk_options_string(plan->options, "rates"),
-                        ntk_options_flag(plan->options, "recalibrate"), &plan->rates,
-                        &plan->measured));
+                        ntk_options_flag(plan->options, "recalibrate"), &plan->rates));
   NTK_TRY(agree_on_plan(plan));
   set_shape(plan);
   NTK_TRY(ntk_agree(context->comm, plan_locally(plan)));

@@ -24,9 +24,9 @@ struct ntk_plan {
   ntk_numeric numeric;
   char *text; /* the numerical plan */
   ntk_network network;
-  ntk_rates rates, measured; /* planned with; of this rank */
-  int64_t *output_index;     /* [outputs] selected outputs */
-  int64_t selected;          /* their number; pseudo sums over them */
+  ntk_rates rates;       /* planned with */
+  int64_t *output_index; /* [outputs] selected outputs */
+  int64_t selected;      /* their number; pseudo sums over them */
   ntk_job_shape shape;
   ntk_layout layout;
   ntk_engine_spec spec;

@@ -7,16 +7,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The best of a few repetitions: interference only ever slows. */
+enum { LARGE = 768, SMALL = 48 }; /* sizes of products */
+enum { BUFFER_BYTES = 64 << 20 };
+
+/* The best of repetitions over some time: interference only ever slows, and threads that
+ * have just begun may share a core for some time slices. */
 static double least_seconds(double (*run)(void *buffers, int64_t size), void *buffers,
-                            int64_t size) {
+                            int64_t size, double over_seconds) {
+  const double start = ntk_seconds();
   double least = run(buffers, size);
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 4 || ntk_seconds() - start < over_seconds; i++) {
     const double seconds = run(buffers, size);
     if (seconds < least)
       least = seconds;
   }
   return least;
+}
+
+static double (*const time_gemm[2])(void *, int64_t) = {ntk_time_gemm_f32,
+                                                        ntk_time_gemm_f64};
+
+static double large_gemm(ntk_dtype dtype, void *buffers) {
+  return 2.0 * LARGE * LARGE * LARGE / least_seconds(time_gemm[dtype], buffers, LARGE, 0.1);
+}
+
+ntk_status ntk_rates_gemm_now(ntk_dtype dtype, double *flops) {
+  ntk_status status = NTK_SUCCESS;
+  void *buffers = NULL;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, BUFFER_BYTES, 1, &buffers));
+  *flops = large_gemm(dtype, buffers);
+done:
+  ntk_free(&buffers);
+  return status;
 }
 
 static double time_copy(void *buffer, int64_t bytes) {
@@ -27,21 +49,18 @@ static double time_copy(void *buffer, int64_t bytes) {
 
 ntk_status ntk_rates_measure(ntk_rates *rates) {
   ntk_status status = NTK_SUCCESS;
-  enum { LARGE = 768, SMALL = 48 };
-  const int64_t bytes = 32 << 20;
-  double (*const gemm[2])(void *, int64_t) = {ntk_time_gemm_f32, ntk_time_gemm_f64};
   void *buffers = NULL;
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 2 * bytes, 1, &buffers));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, BUFFER_BYTES, 1, &buffers));
   for (int type = 0; type < 2; type++) {
-    const double flops = 2.0 * LARGE * LARGE * LARGE;
     const double few = 2.0 * SMALL * SMALL * SMALL;
-    rates->gemm_flops[type] = flops / least_seconds(gemm[type], buffers, LARGE);
+    rates->gemm_flops[type] = large_gemm((ntk_dtype)type, buffers);
     /* t = flops / rate * (1 + knee / size)^3 */
     const double slowdown =
-        least_seconds(gemm[type], buffers, SMALL) * rates->gemm_flops[type] / few;
+        least_seconds(time_gemm[type], buffers, SMALL, 0) * rates->gemm_flops[type] / few;
     rates->gemm_knee[type] = slowdown > 1 ? SMALL * (cbrt(slowdown) - 1) : 0;
   }
-  rates->copy_bytes = 2.0 * (double)bytes / least_seconds(time_copy, buffers, bytes);
+  rates->copy_bytes =
+      (double)BUFFER_BYTES / least_seconds(time_copy, buffers, BUFFER_BYTES / 2, 0);
 done:
   ntk_free(&buffers);
   return status;

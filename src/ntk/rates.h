@@ -12,6 +12,10 @@ typedef struct ntk_rates {
   double copy_bytes;   /* streaming, read plus write */
 } ntk_rates;
 
+/* Operations per second of large products just now: the yardstick of a run. Takes a tenth
+ * of a second; every rank of a node at once. Local. */
+NTK_CHECKED ntk_status ntk_rates_gemm_now(ntk_dtype dtype, double *flops);
+
 /* Measures them; below half a second. Local. */
 NTK_CHECKED ntk_status ntk_rates_measure(ntk_rates *rates);
 
