@@ -25,6 +25,9 @@ static char path[256];
 static Onnx__ModelProto *generate(const char *family, const char *options) {
   char *bytes = NULL;
   int64_t size = 0;
+  MPI_Barrier(MPI_COMM_WORLD); /* all have read the last one */
+  if (ntk_context_rank(context) == 0)
+    remove(path);
   const ntk_status status = ntk_model_generate(context, family, options, path);
   if (status != NTK_SUCCESS)
     fail_msg("%s %s: %s", family, options, ntk_context_error(context));
@@ -272,6 +275,8 @@ static void test_refusals(void **state) {
       {"resnet18", "--depth 3", "--depth"},
       {"resnet18", "--activation sine", "activation"},
   };
+  assert_int_equal(ntk_model_generate(context, "lenet5", NULL, path), NTK_ERR_EXISTS);
+  assert_non_null(strstr(ntk_context_error(context), path));
   MPI_Barrier(MPI_COMM_WORLD); /* all have read it */
   remove(path);
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; ++i) {

@@ -170,11 +170,11 @@ static void test_generated_files(void **state) {
                      NTK_SUCCESS);
     if (ntk_model_read(context, path, NULL, &model) != NTK_SUCCESS)
       fail_msg("%s", ntk_context_error(context));
+    remove(path);
     assert_int_equal(ntk_model_get_info(model).parameters, cases[i].parameters);
     assert_int_equal(ntk_model_get_info(model).outputs, cases[i].outputs);
     ntk_model_destroy(&model);
   }
-  (void)remove(path);
 }
 
 static void test_describe(void **state) {
