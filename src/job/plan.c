@@ -104,6 +104,9 @@ static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
   p->reduction = reduction_of(ntk_options_string(o, "reduce"));
   p->dtype = equals(ntk_options_string(o, "dtype"), "f64") ? NTK_F64 : NTK_F32;
   p->trace_sum = equals(ntk_options_string(o, "trace-scale"), "sum");
+  NTK_REQUIRE(p->reduction == NTK_REDUCE_TRACE || !ntk_options_given(o, "trace-scale"),
+              NTK_ERR_ARGUMENT, "--trace-scale is for --reduce trace, not for %s",
+              ntk_reduction_name(p->reduction));
   p->algorithm = equals(algorithm, "jacobian") ? NTK_ALGORITHM_JACOBIAN
                  : equals(algorithm, "ntvp")   ? NTK_ALGORITHM_NTVP
                                                : NTK_ALGORITHM_STRUCTURED;
