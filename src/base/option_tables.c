@@ -28,7 +28,8 @@ static const ntk_option family_table[] = {
 
 static const ntk_option dataset_table[] = {
     {"images", TEXT, NULL, NONE, "FILE", false, "samples: IDX (.gz), CIFAR, .npy or HDF5"},
-    {"labels", TEXT, NULL, NONE, "FILE", false, "their labels: IDX (.gz) or .npy"},
+    {"labels", TEXT, NULL, NONE, "FILE", false,
+     "their labels: IDX (.gz), .npy or HDF5 (default its /labels)"},
     {"range", NTK_OPTION_RANGE, NULL, NONE, NULL, false,
      "samples to take, before all else"},
     {"divide", NTK_OPTION_REAL, NULL, 1e-300, 1e300, NULL, false, "divide values by this"},

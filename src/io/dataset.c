@@ -127,12 +127,17 @@ done:
 static ntk_status read_labels(conversion *c) {
   ntk_status status = NTK_SUCCESS;
   const char *path = ntk_options_string(c->options, "labels");
+  ntk_text inside = {0};
   ntk_data_source *s;
   if (!path) {
     if (c->images->read_labels)
       NTK_TRY(
           c->images->read_labels(c->images, c->first, c->count, &c->labels, &c->targets));
     goto done;
+  }
+  if (ntk_hdf5_is(path)) { /* no data set is named, and /inputs are no labels */
+    NTK_TRY(ntk_text_add(&inside, "%s:/labels", path));
+    path = inside.data;
   }
   NTK_TRY(ntk_source_open(path, &c->label_file));
   s = c->label_file;
@@ -149,6 +154,7 @@ static ntk_status read_labels(conversion *c) {
     NTK_TRY(s->read(s, c->first, c->count, NTK_F64, c->targets->data));
   }
 done:
+  ntk_text_clear(&inside);
   return status;
 }
 

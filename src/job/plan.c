@@ -85,14 +85,17 @@ static double structured_seconds(const ntk_plan *plan, const ntk_numeric *p) {
   return seconds;
 }
 
-/* A tangent costs about two forward passes, a cotangent as much; sweeps reach a third of
- * the rate of products. */
-static double ntvp_seconds(const ntk_plan *plan, const ntk_numeric *p) {
+/* A tangent costs about two forward passes, a cotangent as much. */
+static double ntvp_flops(const ntk_plan *plan, const ntk_numeric *p) {
   const double n1 = (double)plan->shape.rows, n2 = (double)plan->shape.columns;
   const double pairs = plan->shape.symmetric ? n1 * n2 / 2 : n1 * n2;
-  const double pass =
-      ntk_net_forward_flops(plan->network.net) / (0.33 * plan->rates.gemm_flops[p->dtype]);
-  return (double)p->outputs * pass * (2 * pairs + 3 * pairs / (double)p->block);
+  return (double)p->outputs * ntk_net_forward_flops(plan->network.net) *
+         (2 * pairs + 3 * pairs / (double)p->block);
+}
+
+/* Sweeps reach a third of the rate of products. */
+static double ntvp_seconds(const ntk_plan *plan, const ntk_numeric *p) {
+  return ntvp_flops(plan, p) / (0.33 * plan->rates.gemm_flops[p->dtype]);
 }
 
 static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
@@ -339,6 +342,19 @@ static void make_spec(ntk_plan *plan) {
       .user = plan};
 }
 
+/* Of a group; products take all parameters at once. */
+static ntk_cost cost_of(const ntk_plan *plan, int group) {
+  const ntk_numeric *p = &plan->numeric;
+  const ntk_cost_shape shape = ntk_numeric_cost_shape(
+      p, plan->shape.rows, plan->shape.columns, plan->shape.symmetric);
+  if (p->algorithm == NTK_ALGORITHM_NTVP)
+    return (ntk_cost){.flops = ntvp_flops(plan, p),
+                      .seconds = ntvp_seconds(plan, p),
+                      .factor_bytes = (double)ntk_block_bytes(&plan->spec, 1, 1)};
+  return ntk_cost_of(&plan->network.groups->groups[group], p->orders[group], &shape,
+                     &plan->rates, plan->network.constants[group].count);
+}
+
 static ntk_status predict(ntk_plan *plan) {
   ntk_status status = NTK_SUCCESS;
   const ntk_groups *groups = plan->network.groups;
@@ -346,9 +362,7 @@ static ntk_status predict(ntk_plan *plan) {
       &plan->numeric, plan->shape.rows, plan->shape.columns, plan->shape.symmetric);
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups->count, sizeof(double), &plan->predicted));
   for (int i = 0; i < groups->count; i++)
-    plan->predicted[i] = ntk_cost_of(&groups->groups[i], plan->numeric.orders[i], &shape,
-                                     &plan->rates, plan->network.constants[i].count)
-                             .seconds;
+    plan->predicted[i] = cost_of(plan, i).seconds;
   if (plan->numeric.algorithm == NTK_ALGORITHM_STRUCTURED) {
     plan->minimal_flops = ntk_cost_minimal(groups, &shape);
   } else { /* the yardstick is that of the factors, whatever is used */
@@ -460,22 +474,21 @@ void ntk_plan_get_info(const ntk_plan *plan, ntk_plan_info *info) {
 ntk_status ntk_plan_explain(const ntk_plan *plan, const double *measured) {
   ntk_status status = NTK_SUCCESS;
   const ntk_groups *groups = plan->network.groups;
-  const ntk_cost_shape shape = ntk_numeric_cost_shape(
-      &plan->numeric, plan->shape.rows, plan->shape.columns, plan->shape.symmetric);
+  const ntk_numeric *p = &plan->numeric;
   ntk_text text = {0};
   NTK_TRY(ntk_text_add(&text,
                        "algorithm %s\n%-14s %8s %6s %8s %6s %12s %12s %10s %10s  %s\n",
-                       ntk_algorithm_name(plan->numeric.algorithm), "order", "T", "G", "K",
-                       "C", "flops", "B/sample", "predicted", "measured", "parameters"));
+                       ntk_algorithm_name(p->algorithm), "order", "T", "G", "K", "C",
+                       "flops", "B/sample", "predicted", "measured", "parameters"));
   for (int i = 0; i < groups->count; i++) {
     const ntk_group *g = &groups->groups[i];
-    const ntk_cost cost = ntk_cost_of(g, plan->numeric.orders[i], &shape, &plan->rates,
-                                      plan->network.constants[i].count);
-    NTK_TRY(ntk_text_add(&text,
-                         "%-14s %8" PRId64 " %6" PRId64 " %8" PRId64 " %6" PRId64
-                         " %12.4g %12.4g %8.3g s ",
-                         ntk_order_name(plan->numeric.orders[i]), g->T, g->G, g->K, g->C,
-                         cost.flops, cost.factor_bytes, plan->predicted[i]));
+    const ntk_cost cost = cost_of(plan, i);
+    const char *order =
+        p->algorithm == NTK_ALGORITHM_NTVP ? "products" : ntk_order_name(p->orders[i]);
+    NTK_TRY(ntk_text_add(
+        &text,
+        "%-14s %8" PRId64 " %6" PRId64 " %8" PRId64 " %6" PRId64 " %12.4g %12.4g %8.3g s ",
+        order, g->T, g->G, g->K, g->C, cost.flops, cost.factor_bytes, plan->predicted[i]));
     if (measured)
       NTK_TRY(ntk_text_add(&text, "%8.3g s  ", measured[i]));
     else

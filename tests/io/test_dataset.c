@@ -231,19 +231,23 @@ static void targets(void **state) {
   }
 }
 
-/* A file with labels of its own, here one made before, and what is noted in it. */
+/* A file with labels of its own, here one made before, named as their file or not, and what
+ * is noted in it. */
 static void labels_of_the_images(void **state) {
   (void)state;
   char text[64] = "";
   ntk_data *data = converted("");
   ntk_data_destroy(&data);
   assert_int_equal(rename(path_of("d.h5"), path_of("e.h5")), 0);
-  check_success(convert("e.h5", NULL, "--range 3:8 --classes 1,4"));
-  check_success(ntk_data_read(context, path_of("d.h5"), NULL, &data));
-  assert_int_equal(data->total, 4); /* 3 4 6 7 */
-  const int64_t due[4] = {1, 0, 0, 1};
-  assert_memory_equal(data->labels, due, sizeof due);
-  ntk_data_destroy(&data);
+  for (int named = 0; named < 2; named++) {
+    (void)remove(path_of("d.h5"));
+    check_success(convert("e.h5", named ? "e.h5" : NULL, "--range 3:8 --classes 1,4"));
+    check_success(ntk_data_read(context, path_of("d.h5"), NULL, &data));
+    assert_int_equal(data->total, 4); /* 3 4 6 7 */
+    const int64_t due[4] = {1, 0, 0, 1};
+    assert_memory_equal(data->labels, due, sizeof due);
+    ntk_data_destroy(&data);
+  }
   hid_t file = H5Fopen(path_of("d.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
   hid_t note = H5Aopen(file, "format", H5P_DEFAULT), type = H5Aget_type(note);
   assert_true(H5Tis_variable_str(type) == 0 && H5Tget_size(type) < sizeof text);

@@ -318,6 +318,10 @@ def check_explain(folder):
         expect([(row[0], row[-1]) for row in rows] == planned, f"rows are {rows}, not {planned}")
         expect(all(float(row[row.index("s") + 1]) > 0 for row in rows), f"not measured: {out}")
         expect("minimal flops" in out, out)
+    out = must(folder, "kernel", "--model", "fcn.onnx", "--inputs", "data.h5", "--output",
+               "products.h5", "--explain", "--quiet", "--algorithm", "ntvp").out
+    row = next(line.split() for line in out.splitlines() if line.startswith("products "))
+    expect(all(float(row[row.index("s") + i]) > 0 for i in (-1, 1)), f"no seconds: {out}")
 
 
 # ---- stopping ------------------------------------------------------------------------------------
