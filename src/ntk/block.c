@@ -90,15 +90,19 @@ int64_t ntk_window_samples(int64_t rows_per_sample, int64_t n) {
   return windows > 0 ? (n + windows - 1) / windows : 1; /* all alike: they go to threads */
 }
 
-/* The last part of the outputs may be smaller than o, and its windows then hold more
- * samples: a window's rows stay below NTK_E_ROWS in all, or it is one sample. */
+/* Most rows of a window of up to n samples: the last block or part of the outputs may be
+ * smaller than the others, and its windows then hold more samples than theirs. */
+static int64_t window_rows(int64_t rows_per_sample, int64_t n) {
+  return rows_per_sample > NTK_E_ROWS ? rows_per_sample
+                                      : least(NTK_E_ROWS, n * rows_per_sample);
+}
+
 int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t n, int64_t o) {
   const bool has_x = !group->unit_x && order != NTK_ORDER_OUTSIDE_IN;
   const int64_t T = has_x ? group->T : 1;
-  const int64_t sample = form == NTK_FORM_FULL ? o * T : T;
-  const int64_t rows = sample > NTK_E_ROWS ? sample : least(NTK_E_ROWS, n * sample);
-  const int64_t a = ntk_window_samples(T, n) * T; /* rows of A */
+  const int64_t rows = window_rows(form == NTK_FORM_FULL ? o * T : T, n); /* of E */
+  const int64_t a = window_rows(T, n);                                    /* of A */
   switch (order) {
   case NTK_ORDER_LEFT_TO_RIGHT:
     return T * T + o * T * group->C + o * o; /* A, F and R of one pair */

@@ -69,9 +69,6 @@ ntk_cost ntk_cost_of(const ntk_group *group, ntk_order order, const ntk_cost_sha
   ntk_cost cost = {0};
   (void)ntk_place_group(group, order, s->form, 1, s->outputs_block, &elements);
   cost.factor_bytes = (double)elements * bytes;
-  cost.workspace_bytes =
-      (double)ntk_contract_scratch(group, order, s->form, s->block, s->outputs_block) *
-      bytes;
   if (order == NTK_ORDER_CONSTANT)
     cost.flops = 2 * pairs_of(s) * (double)(group->T * group->T * group->K + entries);
   else

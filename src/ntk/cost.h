@@ -17,8 +17,7 @@ typedef struct ntk_cost_shape {
 
 typedef struct ntk_cost {
   double flops, bytes, seconds;
-  double workspace_bytes; /* of one thread */
-  double factor_bytes;    /* of one sample */
+  double factor_bytes; /* of one sample */
 } ntk_cost;
 
 /* The cost of contracting a group in an order. CONSTANT: entries is the number of sparse

@@ -112,6 +112,29 @@ static void candidates_are_limited(void **state) {
                      o == NTK_ORDER_OUTSIDE_IN);
 }
 
+/* E and A of the windows of any block up to n samples and o outputs, as contract_real.c
+ * cuts them. */
+static void scratch_suits_smaller_blocks(void **state) {
+  (void)state;
+  static const int64_t positions[] = {1, 7, 49, 100, 385};
+  for (int k = 0; k < 5; k++)
+    for (int o = 1; o <= 10; o += 9)
+      for (int64_t n = 1; n <= 800; n += 1 + n / 16) {
+        const int64_t T = positions[k];
+        const ntk_group g = {.G = 1, .T = T, .K = 3, .C = 2};
+        const int64_t scratch =
+            ntk_contract_scratch(&g, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, n, o);
+        const int64_t constant =
+            ntk_contract_scratch(&g, NTK_ORDER_CONSTANT, NTK_FORM_FULL, n, o);
+        for (int64_t m = 1; m <= n; m++)
+          for (int64_t q = 1; q <= o; q++) {
+            const int64_t A = ntk_window_samples(q * T, m) * T, E = q * A;
+            assert_true(E * E + A * A + (T == 1 ? E : 0) <= scratch);
+            assert_true(A * A <= constant);
+          }
+      }
+}
+
 static void rates_survive_as_text(void **state) {
   (void)state;
   ntk_rates measured, read;
@@ -141,10 +164,12 @@ static void rates_survive_as_text(void **state) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(minimal_cost_of_an_fcn), cmocka_unit_test(minimal_cost_by_hand),
-      cmocka_unit_test(chosen_order_is_cheapest), cmocka_unit_test(candidates_are_limited),
-      cmocka_unit_test(rates_survive_as_text)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(minimal_cost_of_an_fcn),
+                                     cmocka_unit_test(minimal_cost_by_hand),
+                                     cmocka_unit_test(chosen_order_is_cheapest),
+                                     cmocka_unit_test(candidates_are_limited),
+                                     cmocka_unit_test(scratch_suits_smaller_blocks),
+                                     cmocka_unit_test(rates_survive_as_text)};
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
     return 1;
