@@ -32,7 +32,7 @@ NTK_CHECKED ntk_status ntk_ntvp_bytes(const ntk_engine_spec *spec, int64_t *byte
 void ntk_ntvp_destroy(ntk_engine *engine);
 ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const void *row,
                              const void *column, double *acc);
-/* Samples of one side in a batch of directions, and the two sweeps' limits. */
+/* Samples of one side whose directions and tangents fit the constant workspace. */
 int64_t ntk_ntvp_batch(const ntk_network *network, int64_t block, int64_t outputs_block);
 
 #endif

@@ -84,8 +84,9 @@ static ntk_status append_group(ntk_groups *groups, int sections, ntk_group **out
   NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, groups->count + 1, sizeof(ntk_group),
                       &groups->groups));
   ntk_group *group = &groups->groups[groups->count++];
-  *group = (ntk_group){.section_count = sections};
+  *group = (ntk_group){0};
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, sections, sizeof(ntk_section), &group->sections));
+  group->section_count = sections;
   *out = group;
 done:
   return status;
