@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/options.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -8,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <scantk/options.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,9 +313,10 @@ static ntk_status split_words(char *text, const char **words, int *count) {
   return NTK_SUCCESS;
 }
 
-ntk_status ntk_options_parse_texts(const ntk_option *const tables[], const char *text,
-                                   ntk_options **out) {
+ntk_status ntk_options_parse_text(const ntk_option *table, const char *text,
+                                  ntk_options **out) {
   ntk_status status = NTK_SUCCESS;
+  const ntk_option *const tables[] = {table, NULL};
   char *copy = NULL;
   const char **words = NULL;
   int count;
@@ -327,12 +328,6 @@ done:
   ntk_free(&words);
   ntk_free(&copy);
   return status;
-}
-
-ntk_status ntk_options_parse_text(const ntk_option *table, const char *text,
-                                  ntk_options **out) {
-  const ntk_option *const tables[] = {table, NULL};
-  return ntk_options_parse_texts(tables, text, out);
 }
 
 void ntk_options_destroy(ntk_options **handle) {
@@ -477,10 +472,9 @@ int ntk_options_help(const ntk_option *table, char *buffer, int size) {
     char left[128];
     (void)snprintf(left, sizeof left, "--%s %s", o->name, value_word(o));
     length += snprintf(buffer + (length < size ? length : size),
-                       (size_t)(length < size ? size - length : 0), "  %-46s %s%s%s%s%s\n",
+                       (size_t)(length < size ? size - length : 0), "  %-46s %s%s%s%s\n",
                        left, o->help, o->default_text ? " (default " : "",
-                       o->default_text ? o->default_text : "", o->default_text ? ")" : "",
-                       o->repeats ? " (may be repeated)" : "");
+                       o->default_text ? o->default_text : "", o->default_text ? ")" : "");
   }
   return length;
 }

@@ -6,9 +6,8 @@ bool ntk_pair_is_computed(int64_t I, int64_t J, int64_t n) {
   return 2 * d < n || (2 * d == n && I < J);
 }
 
-/* How many of the blocks 0 .. n belong to `mine` of `count`. */
-static int64_t dealt(int64_t n, int64_t mine, int64_t count) {
-  return n > mine ? (n - mine + count - 1) / count : 0;
+int64_t ntk_grid_dealt(int64_t n, int64_t mine, int64_t count) {
+  return mine >= 0 && n > mine ? (n - mine + count - 1) / count : 0;
 }
 
 /* Pairs of one rank of the grid, x2 = x1: for each I the J of I - half .. I, cyclically. */
@@ -17,8 +16,10 @@ static int64_t symmetric_pairs(int row, int column, int rows, int columns, int64
   int64_t pairs = 0;
   for (int64_t I = row; I < n; I += rows) {
     const int64_t first = I > half ? I - half : 0, wrapped = I < half ? half - I : 0;
-    pairs += dealt(I + 1, column, columns) - dealt(first, column, columns);
-    pairs += dealt(n, column, columns) - dealt(n - wrapped, column, columns);
+    pairs +=
+        ntk_grid_dealt(I + 1, column, columns) - ntk_grid_dealt(first, column, columns);
+    pairs +=
+        ntk_grid_dealt(n, column, columns) - ntk_grid_dealt(n - wrapped, column, columns);
     if (n % 2 == 0 && I < n / 2)
       pairs += (I + n / 2) % columns == column;
   }
@@ -28,7 +29,7 @@ static int64_t symmetric_pairs(int row, int column, int rows, int columns, int64
 int64_t ntk_grid_max_pairs(int rows, int columns, int64_t n1, int64_t n2, bool symmetric) {
   int64_t most = 0;
   if (!symmetric)
-    return dealt(n1, 0, rows) * dealt(n2, 0, columns);
+    return ntk_grid_dealt(n1, 0, rows) * ntk_grid_dealt(n2, 0, columns);
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < columns; c++) {
       const int64_t pairs = symmetric_pairs(r, c, rows, columns, n1);

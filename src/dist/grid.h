@@ -25,6 +25,10 @@ void ntk_grid_destroy(ntk_grid *grid); /* frees the two communicators; collectiv
  * (I,I). */
 bool ntk_pair_is_computed(int64_t I, int64_t J, int64_t n);
 
+/* How many of the blocks 0 .. n - 1, dealt in turn, belong to grid row or column `mine` of
+ * `count`; none to an idle rank's -1. */
+int64_t ntk_grid_dealt(int64_t n, int64_t mine, int64_t count);
+
 /* Purpose: choose Pr x Pc <= size for n1 x n2 sample blocks: least maximum of pairs per
  * rank, then least sweeps (Pr + Pc). Local, the same on all ranks. */
 void ntk_grid_choose(int size, int64_t n1, int64_t n2, bool symmetric, int *rows,

@@ -4,6 +4,7 @@
 #include "job/journal.h"
 #include "job/provenance.h"
 #include "tensor/blas.h"
+#include <omp.h>
 
 /* One execution of a plan. */
 typedef struct run {
@@ -22,13 +23,16 @@ static ntk_worker worker_of(const ntk_plan *plan) {
                       .contract = ntk_engine_contract};
 }
 
-/* Our loops are the parallel ones: BLAS runs on one thread meanwhile. */
+/* Our loops are the parallel ones, on the threads that were planned with: BLAS runs on one
+ * meanwhile. */
 static ntk_status run_job(ntk_plan *plan, const ntk_sink *sink) {
   const ntk_worker worker = worker_of(plan);
-  const int threads = ntk_blas_set_threads(1);
+  const int threads = omp_get_max_threads(), blas_threads = ntk_blas_set_threads(1);
+  omp_set_num_threads(plan->threads);
   const ntk_status status =
       ntk_job_run(plan->context, &plan->shape, &plan->layout, &worker, sink);
-  (void)ntk_blas_set_threads(threads);
+  omp_set_num_threads(threads);
+  (void)ntk_blas_set_threads(blas_threads);
   return status;
 }
 

@@ -59,16 +59,17 @@ NTK_CHECKED ntk_status ntk_job_run(ntk_context *context, const ntk_job_shape *sh
                                    const ntk_layout *layout, const ntk_worker *worker,
                                    const ntk_sink *sink);
 
+/* Blocks of `size` that `count` takes, the last one maybe smaller; no size overflows it. */
+static inline int64_t ntk_job_blocks(int64_t count, int64_t size) {
+  return count / size + (count % size > 0);
+}
+
 /* Number of pairs of row blocks that are contracted, over all ranks. */
 int64_t ntk_job_tiles(const ntk_job_shape *shape);
 
-/* The loop's own memory in bytes for a layout. */
-typedef struct ntk_job_memory {
-  int64_t panel;
-  int64_t columns; /* the column block in hand, and the next that this rank sends */
-  int64_t tiles;   /* accumulators, values and transposes */
-} ntk_job_memory;
-ntk_job_memory ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
-                             const ntk_worker *worker);
+/* The loop's own memory in bytes for a layout: panel, column blocks, accumulators, tile
+ * buffers. */
+int64_t ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
+                      const ntk_worker *worker);
 
 #endif

@@ -6,6 +6,7 @@
 #include "tensor/blas.h"
 #include <inttypes.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,9 +108,6 @@ static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
   p->reduction = reduction_of(ntk_options_string(o, "reduce"));
   p->dtype = equals(ntk_options_string(o, "dtype"), "f64") ? NTK_F64 : NTK_F32;
   p->trace_sum = equals(ntk_options_string(o, "trace-scale"), "sum");
-  NTK_REQUIRE(p->reduction == NTK_REDUCE_TRACE || !ntk_options_given(o, "trace-scale"),
-              NTK_ERR_ARGUMENT, "--trace-scale is for --reduce trace, not for %s",
-              ntk_reduction_name(p->reduction));
   p->algorithm = equals(algorithm, "jacobian") ? NTK_ALGORITHM_JACOBIAN
                  : equals(algorithm, "ntvp")   ? NTK_ALGORITHM_NTVP
                                                : NTK_ALGORITHM_STRUCTURED;
@@ -157,6 +155,21 @@ done:
   return status;
 }
 
+/* A constant D may be one of other parameters' values only. */
+static ntk_status check_orders(const ntk_plan *plan, const char *path,
+                               const ntk_numeric *p) {
+  const ntk_network *network = &plan->network;
+  const ntk_cost_shape shape = ntk_numeric_cost_shape(
+      p, plan->shape.rows, plan->shape.columns, plan->shape.symmetric);
+  for (int i = 0; i < network->groups->count; i++) {
+    const ntk_group *group = &network->groups->groups[i];
+    if (!ntk_order_is_candidate(group, p->orders[i], &shape, &network->constants[i]))
+      return ntk_fail(NTK_ERR_ARGUMENT, "%s: the plan's order %s does not suit %s here",
+                      path, ntk_order_name(p->orders[i]), group->name);
+  }
+  return NTK_SUCCESS;
+}
+
 static ntk_status read_plan(ntk_plan *plan, const char *path, ntk_numeric *p) {
   ntk_status status = NTK_SUCCESS;
   int64_t size;
@@ -172,6 +185,7 @@ static ntk_status read_plan(ntk_plan *plan, const char *path, ntk_numeric *p) {
               "%s: the plan is for %" PRId64 " outputs, here are %" PRId64, path,
               p->outputs, plan->network.outputs);
   NTK_TRY(ntk_numeric_check(text, path, p, plan->network.groups));
+  NTK_TRY(check_orders(plan, path, p));
 done:
   ntk_free(&text);
   return status;
@@ -230,19 +244,16 @@ done:
 /* ---- grid and memory ------------------------------------------------------------------
  */
 
-static int64_t blocks(int64_t samples, int64_t block) {
-  return (samples + block - 1) / block;
-}
-
 static ntk_status choose_grid(ntk_plan *plan) {
   const char *text = ntk_options_string(plan->options, "grid");
   const int size = plan->context->size;
   int rows, columns;
   char rest;
   if (!text) {
-    ntk_grid_choose(size, blocks(plan->shape.rows, plan->shape.block),
-                    blocks(plan->shape.columns, plan->shape.block), plan->shape.symmetric,
-                    &plan->layout.grid_rows, &plan->layout.grid_columns);
+    ntk_grid_choose(size, ntk_job_blocks(plan->shape.rows, plan->shape.block),
+                    ntk_job_blocks(plan->shape.columns, plan->shape.block),
+                    plan->shape.symmetric, &plan->layout.grid_rows,
+                    &plan->layout.grid_columns);
     return NTK_SUCCESS;
   }
   if (sscanf(text, "%dx%d%c", &rows, &columns, &rest) != 2 || rows < 1 || columns < 1)
@@ -264,23 +275,32 @@ static int64_t planned_block_bytes(void *self, int64_t n, int64_t o) {
 }
 
 static void count_memory(ntk_plan *plan) {
+  const ntk_job_shape *s = &plan->shape;
   const ntk_worker worker = {.self = &plan->spec, .block_bytes = planned_block_bytes};
-  const ntk_job_memory m = ntk_job_bytes(&plan->shape, &plan->layout, &worker);
-  plan->memory.panel = m.panel;
-  plan->memory.column = m.columns;
-  plan->memory.tiles = m.tiles;
+  const int64_t Q = s->outputs_block;
+  const int64_t row =
+      ntk_block_bytes(&plan->spec, s->block < s->rows ? s->block : s->rows, Q);
+  const int64_t column =
+      ntk_block_bytes(&plan->spec, s->block < s->columns ? s->block : s->columns, Q);
+  plan->memory.panel = plan->layout.panel * row;
+  plan->memory.column = column;
+  plan->memory.tiles =
+      ntk_job_bytes(s, &plan->layout, &worker) - plan->memory.panel - column;
 }
 
 /* The largest panel that fits the cap. */
 static ntk_status choose_panel(ntk_plan *plan) {
   ntk_status status = NTK_SUCCESS;
-  const int64_t parts = blocks(plan->shape.outputs, plan->shape.outputs_block);
+  const int64_t parts = ntk_job_blocks(plan->shape.outputs, plan->shape.outputs_block);
   const int64_t step = plan->shape.reduction == NTK_REDUCE_TRACE ? parts : 1;
-  const int64_t all =
-      blocks(blocks(plan->shape.rows, plan->shape.block), plan->layout.grid_rows) * parts;
+  const int64_t all = ntk_grid_dealt(ntk_job_blocks(plan->shape.rows, plan->shape.block), 0,
+                                     plan->layout.grid_rows) *
+                      parts;
   plan->memory.parameters = ntk_memory_used_total();
   plan->memory.libraries = library_bytes;
   NTK_TRY(ntk_engine_bytes(&plan->spec, &plan->memory.sweeps));
+  plan->memory.sweeps += /* outputs on their way to the file */
+      plan->spec.sweep_samples * plan->selected * (int64_t)sizeof(double);
   plan->layout.panel = step;
   count_memory(plan);
   const int64_t least = ntk_memory_terms_total(&plan->memory);
@@ -382,6 +402,7 @@ static ntk_status plan_locally(ntk_plan *plan) {
   NTK_TRY(choose_panel(plan));
   (void)ntk_memory_set_cap(ntk_memory_set_cap(0) + plan->cap);
   plan->is_capping = true;
+  plan->threads = omp_get_max_threads();
   NTK_TRY(ntk_engine_create(&plan->spec, &plan->engine));
   NTK_TRY(predict(plan));
 done:
@@ -430,6 +451,10 @@ ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows, ntk_data *columns,
   NTK_TRY(agree_on_plan(plan));
   set_shape(plan);
   NTK_TRY(ntk_agree(context->comm, plan_locally(plan)));
+  /* ranks need not hold the same memory, but they walk the same panels */
+  NTK_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->layout.panel, 1, MPI_INT64_T, MPI_MIN,
+                            context->comm));
+  count_memory(plan);
   *out = plan;
   plan = NULL;
 done:

@@ -35,6 +35,7 @@ struct ntk_plan {
   int64_t cap; /* also the allocator's while the plan lives; those of several add up */
   const char *cap_bound_by;
   bool is_capping;
+  int threads;       /* when planned: the engine has scratch for so many */
   double *predicted; /* [groups] seconds over all pairs */
   double minimal_flops;
   /* where the outputs of swept samples go while a run lasts */

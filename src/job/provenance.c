@@ -85,7 +85,7 @@ ntk_status ntk_hosts(ntk_context *context, ntk_text *text) {
   NTK_TRY(ntk_agree(context->comm, status));
   NTK_TRY_MPI(MPI_Gather(name, (int)sizeof name, MPI_CHAR, names, (int)sizeof name,
                          MPI_CHAR, 0, context->comm));
-  for (int i = 0; names && i < context->size; i++) {
+  for (int i = 0; names && status == NTK_SUCCESS && i < context->size; i++) {
     int ranks = 1;
     if (!*names[i])
       continue;
@@ -94,8 +94,9 @@ ntk_status ntk_hosts(ntk_context *context, ntk_text *text) {
         *names[k] = '\0';
         ranks++;
       }
-    NTK_TRY(ntk_text_add(text, "%s%s x%d", text->length ? ", " : "", names[i], ranks));
+    status = ntk_text_add(text, "%s%s x%d", text->length ? ", " : "", names[i], ranks);
   }
+  NTK_TRY(ntk_agree(context->comm, status));
 done:
   ntk_free(&names);
   return status;

@@ -13,7 +13,7 @@ typedef struct ntk_tile_buffers {
   void *transposed;
 } ntk_tile_buffers;
 
-/* blocks: sample blocks of a panel, for sums over parts. */
+/* sample_blocks: of a panel, each with its own sum over parts. */
 NTK_CHECKED ntk_status ntk_tile_buffers_create(const ntk_job_shape *shape,
                                                int64_t sample_blocks,
                                                ntk_tile_buffers *out);
