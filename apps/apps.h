@@ -12,6 +12,7 @@ typedef struct command {
   const char *objects[6];  /* tables of the library that it takes, NULL-terminated */
   const char *required[4]; /* options that must be given, NULL-terminated */
   int words;               /* positional words that must be given */
+  bool stops;              /* at a signal finishes what it has in hand; others just end */
   ntk_status (*run)(ntk_context *context, ntk_options *options, const char *command_line);
 } command;
 

@@ -6,6 +6,8 @@ static const ntk_option own[] = {
     {"model", NTK_OPTION_STRING, NULL, 0, 0, "FILE", false, "the network, ONNX"},
     {"inputs", NTK_OPTION_STRING, NULL, 0, 0, "FILE[:/path]", false, "the samples"},
     {"output", NTK_OPTION_STRING, NULL, 0, 0, "FILE", false, "the HDF5 file to write (-o)"},
+    {"accuracy", NTK_OPTION_FLAG, NULL, 0, 0, NULL, false,
+     "print the share of samples whose largest output is at the label"},
     {.name = NULL}};
 
 static ntk_status run(ntk_context *context, ntk_options *options, const char *line) {

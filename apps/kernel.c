@@ -59,4 +59,5 @@ const command command_kernel = {
     .own = own,
     .objects = {"model", "data", "plan", "output"},
     .required = {"model", "inputs", "output"},
+    .stops = true,
     .run = run};

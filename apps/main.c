@@ -130,7 +130,8 @@ static int usage_error(int rank, const char *problem, const char *detail) {
 static const char *missing(const command *c, const ntk_options *options) {
   static char text[128];
   for (int i = 0; c->required[i]; i++)
-    if (!ntk_options_given(options, c->required[i])) {
+    if (!ntk_options_given(options, c->required[i]) ||
+        !*ntk_options_string(options, c->required[i])) {
       (void)snprintf(text, sizeof text, "%s: --%s is missing", c->name, c->required[i]);
       return text;
     }
@@ -168,11 +169,11 @@ static int run_parsed(const command *c, ntk_options *options, const char *line, 
   if (status != NTK_SUCCESS)
     return fail(rank, status, ntk_context_error(NULL));
   ntk_context_report(context, speak, &s);
-  catch_signals(context);
+  if (c->stops)
+    catch_signals(context);
   status = c->run(context, options, line);
   stoppable = NULL;
   end_bar(&s);
-  (void)fflush(stdout);
   const int code =
       status == NTK_SUCCESS ? 0 : fail(rank, status, ntk_context_error(context));
   ntk_context_destroy(&context);
@@ -233,7 +234,9 @@ int main(int argc, char *argv[]) {
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
     return 1;
   (void)MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  const int code = dispatch(argc, argv, rank);
+  int code = dispatch(argc, argv, rank);
+  if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
+    code = fail(rank, NTK_ERR_FILE, "stdout cannot be written");
   (void)MPI_Finalize();
   return code;
 }

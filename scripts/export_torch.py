@@ -23,8 +23,14 @@ import json
 import os
 import sys
 
-import onnx
-import torch
+try:
+    import onnx
+    import torch
+except ImportError as missing:
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"export_torch: error: {missing} for {sys.executable}; Debian: python3-torch, "
+             "python3-onnx")
 
 
 class ExportError(Exception):
@@ -198,7 +204,15 @@ def load_function(text):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     else:
-        module = importlib.import_module(module_name)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise
+            raise ExportError(f"{module_name}: there is no such module; give a .py file or "
+                              "set PYTHONPATH") from error
+    if not hasattr(module, function_name):
+        raise ExportError(f"{module_name} has no function {function_name}")
     return getattr(module, function_name)
 
 
@@ -212,6 +226,9 @@ def load_checkpoint(model, path):
 
 def example_inputs(model, shapes):
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    for shape in shapes:
+        if not all(n.isdigit() and int(n) > 0 for n in shape.split("x")):
+            raise ExportError(f"--input-shape {shape}: expected sizes such as 3x32x32")
     sizes = [[2] + [int(n) for n in shape.split("x")] for shape in shapes]
     return [torch.randn(size, dtype=dtype) for size in sizes]
 

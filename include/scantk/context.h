@@ -54,8 +54,9 @@ NTK_API const char *ntk_context_error(const ntk_context *context);
 NTK_API int ntk_context_rank(const ntk_context *context);
 NTK_API int ntk_context_size(const ntk_context *context);
 
-/* Asks a running job to finish its tiles in hand and return NTK_STOPPED. Local,
- * async-signal-safe; one rank's call stops all. */
+/* Asks ntk_plan_to_file or ntk_plan_to_tiles, the one that runs or else the next, to finish
+ * its tiles in hand and return NTK_STOPPED. Local, async-signal-safe; one rank's call stops
+ * all. */
 NTK_API void ntk_context_stop(ntk_context *context);
 
 #ifdef __cplusplus

@@ -14,10 +14,14 @@ typedef struct ntk_data ntk_data;
 
 /* Purpose: open FILE[:/path]: HDF5 (default /inputs), .npy, IDX (.gz or not), CIFAR binary.
  * Collective. Nothing but shapes (and the labels) is read now; slices are read by the rank
- * that needs them. options: text of the table "data" (range) or NULL.
- * Errors: NTK_ERR_FILE, NTK_ERR_FORMAT, NTK_ERR_ARGUMENT (range outside the data). */
+ * that needs them; each rank opens the file. Labels: an HDF5 file's /labels beside /inputs,
+ * CIFAR's own. options: text of the table "data" (range) or NULL. The context is borrowed
+ * and outlives the data, which the caller owns; *out is written only on success.
+ * Errors: NTK_ERR_FILE, NTK_ERR_FORMAT, NTK_ERR_UNSUPPORTED (kind of elements),
+ * NTK_ERR_ARGUMENT (range outside the data), NTK_ERR_HDF5. */
 NTK_API NTK_CHECKED ntk_status ntk_data_read(ntk_context *context, const char *path,
                                              const char *options, ntk_data **out);
+/* Frees the data and nulls the handle. Local, NULL-safe. Its plans must be gone before. */
 NTK_API void ntk_data_destroy(ntk_data **data);
 
 /* Samples in the range. Local. */

@@ -16,6 +16,7 @@ typedef struct ntk_model ntk_model;
 /* Purpose: read an ONNX file. Collective: rank 0 reads, all get the bytes.
  * options  text of the table "model" (parameter selection, batch axis, shapes) or NULL.
  * context  borrowed; outlives the model.
+ * out      owned by the caller; written only on success.
  * Errors: NTK_ERR_FILE, NTK_ERR_FORMAT (not ONNX, truncated), NTK_ERR_UNSUPPORTED
  * (operator, with node and opset), NTK_ERR_NO_PARAMETERS, NTK_ERR_ARGUMENT,
  * NTK_ERR_NONFINITE. */
@@ -27,6 +28,7 @@ NTK_API NTK_CHECKED ntk_status ntk_model_read(ntk_context *context, const char *
 NTK_API NTK_CHECKED ntk_status ntk_model_from_memory(ntk_context *context,
                                                      const void *bytes, size_t size,
                                                      const char *options, ntk_model **out);
+/* Frees the model and nulls the handle. Local, NULL-safe. Its plans must be gone before. */
 NTK_API void ntk_model_destroy(ntk_model **model);
 
 /* Numbers of parameter tensors and parameters, and O. Local. */
@@ -39,14 +41,18 @@ NTK_API ntk_model_info ntk_model_get_info(const ntk_model *model);
 
 /* Purpose: write a network of a family (fcn, cnn, lenet5, resnet18) with random parameters
  * as an ONNX file. Collective: rank 0 writes. options: text of the table "family".
- * Errors: NTK_ERR_ARGUMENT, NTK_ERR_FILE. */
+ * Errors: NTK_ERR_ARGUMENT, NTK_ERR_EXISTS, NTK_ERR_FILE. */
 NTK_API NTK_CHECKED ntk_status ntk_model_generate(ntk_context *context, const char *family,
                                                   const char *options, const char *path);
 
-/* Purpose: describe a model, data set or kernel file in words, or JSON with options
- * "--json". Collective. *text: on all ranks, to be freed with ntk_text_free. */
+/* Purpose: describe a model, data set (FILE[:/path]) or kernel file in words. Collective.
+ * options  text of the tables "describe" (--json) and "model", or NULL.
+ * *text    on all ranks, owned by the caller: to be freed with ntk_text_free.
+ * Errors: those of ntk_model_read and ntk_data_read, NTK_ERR_HDF5; NTK_ERR_ARGUMENT for
+ * options of a model where the file is none. */
 NTK_API NTK_CHECKED ntk_status ntk_describe(ntk_context *context, const char *path,
                                             const char *options, char **text);
+/* Frees and nulls it. Local, NULL-safe. */
 NTK_API void ntk_text_free(char **text);
 
 #ifdef __cplusplus

@@ -35,8 +35,9 @@ typedef struct ntk_option {
 typedef struct ntk_options ntk_options;
 
 /* The library's tables: "context", "family" (model generation), "dataset" (conversion),
- * "model" (reading one), "data" (reading inputs), "plan", "output" (kernel file). NULL for
- * another word. Each option of the program stands in exactly one table. */
+ * "model" (reading one), "data" (reading inputs), "plan", "output" (kernel file),
+ * "forward", "describe". NULL for another word. Tables that one command takes share no
+ * option. */
 NTK_API const ntk_option *ntk_option_table(const char *object);
 
 /* Parses argv[0..argc) against the union of `tables` (NULL-terminated list), strictly:
@@ -74,9 +75,8 @@ NTK_API const char *ntk_options_positional(const ntk_options *options, int i);
  * belongs to the options object, until the next such call. NULL: no memory. */
 NTK_API const char *ntk_options_text(ntk_options *options, const ntk_option *table);
 
-/* Help text: one line a row with type, choices and default; belongs to a static buffer per
- * call, copied by the caller where kept. Written to `buffer` of `size` bytes, as snprintf.
- */
+/* Help text: one line a row with type, choices and default, written to `buffer` of `size`
+ * bytes as snprintf does: cut where too long; returns the length of the whole. */
 NTK_API int ntk_options_help(const ntk_option *table, char *buffer, int size);
 
 #ifdef __cplusplus

@@ -22,12 +22,17 @@ typedef enum ntk_reduction {
 } ntk_reduction;
 
 /* Purpose: plan the kernel of `rows` against `columns` (NULL: the same samples, x2 = x1,
- * whose symmetry is used). Collective. options: text of the table "plan" or NULL.
+ * whose symmetry is used). Collective. options: text of the table "plan" or NULL. *out is
+ * the caller's, written only on success. Where no rates of the machine are cached they are
+ * measured (about a second) and cached.
  * Errors: NTK_ERR_SHAPE (data do not fit the model), NTK_ERR_ARGUMENT, NTK_ERR_MEMORY (the
- * cap is below what is needed; the message names the smallest that does). */
+ * cap is below what is needed; the message names the smallest that does), NTK_ERR_FILE and
+ * NTK_ERR_FORMAT (files of --plan, --write-plan, --rates), NTK_ERR_UNSUPPORTED (several
+ * inputs). */
 NTK_API NTK_CHECKED ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows,
                                                ntk_data *columns, const char *options,
                                                ntk_plan **out);
+/* Frees the plan and nulls the handle. Local, NULL-safe. */
 NTK_API void ntk_plan_destroy(ntk_plan **plan);
 
 typedef struct ntk_plan_info {
@@ -60,18 +65,22 @@ typedef struct ntk_tile {
   int64_t column_first, column_count, column_output, column_outputs;
 } ntk_tile;
 
-/* Called on the rank that owns the tile; a status other than success ends the run on all.
- */
+/* Called on the rank that owns the tile. `values` are f32 or f64 (element_bytes of the
+ * plan's info) and the library's: valid during the call. It must call nothing collective. A
+ * status other than success ends the run and is returned on all ranks. */
 typedef ntk_status (*ntk_tile_fn)(const ntk_tile *tile, const void *values, void *user);
 
 /* Purpose: compute the kernel, handing each tile to `fn` once; for x2 = x1 a tile off the
- * diagonal comes twice, as itself and as its transpose. Collective. */
+ * diagonal comes twice, as itself and as its transpose. Collective; may be repeated.
+ * Errors: those of `fn`, NTK_ERR_FILE (samples), NTK_ERR_NONFINITE, NTK_STOPPED. */
 NTK_API NTK_CHECKED ntk_status ntk_plan_to_tiles(ntk_plan *plan, ntk_tile_fn fn,
                                                  void *user);
 
 /* Purpose: the network's outputs on the data, into an HDF5 file (/outputs [N, O], /labels).
  * Collective. options: text of the table "forward" or NULL. *accuracy (may be NULL): share
- * of samples whose largest output is at the label, -1 without labels. */
+ * of samples whose largest output is at the label, -1 without class labels.
+ * Errors: NTK_ERR_SHAPE, NTK_ERR_ARGUMENT, NTK_ERR_EXISTS, NTK_ERR_FILE, NTK_ERR_HDF5,
+ * NTK_ERR_NONFINITE. */
 NTK_API NTK_CHECKED ntk_status ntk_forward_to_file(ntk_model *model, ntk_data *data,
                                                    const char *options, const char *path,
                                                    double *accuracy);

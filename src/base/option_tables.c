@@ -72,12 +72,15 @@ static const ntk_option plan_table[] = {
     {"dtype", NTK_OPTION_CHOICE, "f32", NONE, "f32|f64", false,
      "type of computation and file"},
     {"select-outputs", TEXT, NULL, NONE, "0,3,10:20", false, "only these outputs"},
-    {"grid", TEXT, NULL, NONE, "PRxPC", false, "process grid"},
-    {"block", TEXT, NULL, NONE, "B[xQ]", false, "samples and outputs of a row block"},
-    {"memory", NTK_OPTION_BYTES, NULL, NONE, NULL, false, "cap of a rank"},
+    {"grid", TEXT, NULL, NONE, "PRxPC", false, "process grid (default by the ranks)"},
+    {"block", TEXT, NULL, NONE, "B[xQ]", false,
+     "samples and outputs of a row block (default by size and cost)"},
+    {"memory", NTK_OPTION_BYTES, NULL, NONE, NULL, false,
+     "cap of a rank (default 4/5 of what is free or allowed, shared by the node's ranks)"},
     {"plan", TEXT, NULL, NONE, "FILE", false, "numerical plan of a file or a kernel file"},
     {"write-plan", TEXT, NULL, NONE, "FILE", false, "where to write the numerical plan"},
-    {"rates", TEXT, NULL, NONE, "FILE", false, "rates of the machine to plan with"},
+    {"rates", TEXT, NULL, NONE, "FILE", false,
+     "rates of the machine to plan with (default those of the cache, else measured)"},
     {"recalibrate", NTK_OPTION_FLAG, NULL, NONE, NULL, false, "measure the rates anew"},
     {"explain", NTK_OPTION_FLAG, NULL, NONE, NULL, false,
      "print each use with its order, predicted and measured"},
@@ -85,12 +88,10 @@ static const ntk_option plan_table[] = {
 
 static const ntk_option output_table[] = {{.name = NULL}};
 
-static const ntk_option forward_table[] = {
-    {"dtype", NTK_OPTION_CHOICE, "f32", NONE, "f32|f64", false,
-     "type of computation and file"},
-    {"accuracy", NTK_OPTION_FLAG, NULL, NONE, NULL, false,
-     "print the share of samples whose largest output is at the label"},
-    {.name = NULL}};
+static const ntk_option forward_table[] = {{"dtype", NTK_OPTION_CHOICE, "f32", NONE,
+                                            "f32|f64", false,
+                                            "type of computation and file"},
+                                           {.name = NULL}};
 
 static const ntk_option describe_table[] = {
     {"json", NTK_OPTION_FLAG, NULL, NONE, NULL, false, "print JSON"}, {.name = NULL}};

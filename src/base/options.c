@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/options.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
@@ -7,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <scantk/options.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,10 +313,9 @@ static ntk_status split_words(char *text, const char **words, int *count) {
   return NTK_SUCCESS;
 }
 
-ntk_status ntk_options_parse_text(const ntk_option *table, const char *text,
-                                  ntk_options **out) {
+ntk_status ntk_options_parse_texts(const ntk_option *const tables[], const char *text,
+                                   ntk_options **out) {
   ntk_status status = NTK_SUCCESS;
-  const ntk_option *const tables[] = {table, NULL};
   char *copy = NULL;
   const char **words = NULL;
   int count;
@@ -328,6 +327,12 @@ done:
   ntk_free(&words);
   ntk_free(&copy);
   return status;
+}
+
+ntk_status ntk_options_parse_text(const ntk_option *table, const char *text,
+                                  ntk_options **out) {
+  const ntk_option *const tables[] = {table, NULL};
+  return ntk_options_parse_texts(tables, text, out);
 }
 
 void ntk_options_destroy(ntk_options **handle) {
@@ -472,9 +477,10 @@ int ntk_options_help(const ntk_option *table, char *buffer, int size) {
     char left[128];
     (void)snprintf(left, sizeof left, "--%s %s", o->name, value_word(o));
     length += snprintf(buffer + (length < size ? length : size),
-                       (size_t)(length < size ? size - length : 0), "  %-46s %s%s%s%s\n",
+                       (size_t)(length < size ? size - length : 0), "  %-46s %s%s%s%s%s\n",
                        left, o->help, o->default_text ? " (default " : "",
-                       o->default_text ? o->default_text : "", o->default_text ? ")" : "");
+                       o->default_text ? o->default_text : "", o->default_text ? ")" : "",
+                       o->repeats ? " (may be repeated)" : "");
   }
   return length;
 }

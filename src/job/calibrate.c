@@ -101,6 +101,8 @@ static ntk_status find_rates(const char *path, bool recalibrate, const char *cac
   char *text = NULL;
   int64_t size;
   *found = 1;
+  NTK_REQUIRE(!path || !recalibrate, NTK_ERR_ARGUMENT,
+              "--rates and --recalibrate: give one of them");
   if (path) {
     NTK_TRY(ntk_file_read(path, &text, &size));
     NTK_TRY(ntk_rates_parse(text, path, rates));

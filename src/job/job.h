@@ -67,9 +67,13 @@ static inline int64_t ntk_job_blocks(int64_t count, int64_t size) {
 /* Number of pairs of row blocks that are contracted, over all ranks. */
 int64_t ntk_job_tiles(const ntk_job_shape *shape);
 
-/* The loop's own memory in bytes for a layout: panel, column blocks, accumulators, tile
- * buffers. */
-int64_t ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
-                      const ntk_worker *worker);
+/* The loop's own memory in bytes for a layout. */
+typedef struct ntk_job_memory {
+  int64_t panel;
+  int64_t columns; /* the column block in hand, and the next that this rank sends */
+  int64_t tiles;   /* accumulators, values and transposes */
+} ntk_job_memory;
+ntk_job_memory ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
+                             const ntk_worker *worker);
 
 #endif

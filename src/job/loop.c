@@ -14,9 +14,10 @@ typedef struct job {
   ntk_grid grid;
   int64_t n1, n2, parts;           /* sample blocks of the sides, parts of each */
   int64_t panel, panel_at;         /* row blocks held at a time; first of those in hand */
+  bool has_all_columns;            /* in the panels: no column block is swept */
   int64_t row_bytes, column_bytes; /* of a slot: factors and a flag */
   char *rows;                      /* [panel][row_bytes] */
-  char *column;                    /* [column_bytes] */
+  char *column, *own;              /* [column_bytes] the one in hand; the next of mine */
   ntk_tile_buffers tiles;
   ntk_status status;   /* of this rank */
   bool halted;         /* this rank failed or heard of it: it only keeps in step */
@@ -88,16 +89,16 @@ static int64_t panel_end(const job *j, int grid_row) {
   return end < all ? end : all;
 }
 
-/* Each row block of the panel is swept by one rank of the grid row, in turn, and shared. */
+/* The row blocks of the panel are swept by the ranks of the grid row in turn, all at work
+ * at once, and then shared. */
 static ntk_status load_panel(job *j) {
   ntk_status status = NTK_SUCCESS;
   const ntk_grid *g = &j->grid;
-  for (int64_t k = j->panel_at; k < panel_end(j, g->my_row); k++) {
-    const int root = (int)(k % g->columns);
-    if (g->my_column == root)
+  for (int64_t k = j->panel_at; k < panel_end(j, g->my_row); k++)
+    if (k % g->columns == g->my_column)
       sweep(j, 0, block_of(j, k, g->my_row, g->rows), k % j->parts, row_slot(j, k));
-    NTK_TRY(share(j, row_slot(j, k), j->row_bytes, root, g->row));
-  }
+  for (int64_t k = j->panel_at; k < panel_end(j, g->my_row); k++)
+    NTK_TRY(share(j, row_slot(j, k), j->row_bytes, (int)(k % g->columns), g->row));
 done:
   return status;
 }
@@ -111,23 +112,33 @@ static bool is_needed(const job *j, int64_t J, int64_t p) {
   return false;
 }
 
-/* The k-th column block comes from the panel of the rank that holds it, else it is swept by
- * one rank of the grid column, in turn. */
+/* The number of a column block in the panel of the grid row that holds it, -1: none does.
+ */
+static int64_t in_panel(const job *j, int64_t J, int64_t p) {
+  const int64_t there = J / j->grid.rows * j->parts + p;
+  const bool held = there >= j->panel_at && there < panel_end(j, (int)(J % j->grid.rows));
+  return j->shape->symmetric && held ? there : -1;
+}
+
+/* Of each round of as many column blocks as the grid column has ranks, every rank sweeps
+ * the one that it will send, all at work at once. */
+static void sweep_round(job *j, int64_t k) {
+  const ntk_grid *g = &j->grid;
+  const int64_t mine = k + g->my_row, p = mine % j->parts;
+  const int64_t J = block_of(j, mine, g->my_column, g->columns);
+  if (k % g->rows == 0 && mine < owned(j->n2, g->my_column, g->columns, j->parts) &&
+      in_panel(j, J, p) < 0 && is_needed(j, J, p))
+    sweep(j, 1, J, p, j->own);
+}
+
+/* The k-th column block comes from the panel of the rank that holds it, else from the one
+ * that has swept it. */
 static ntk_status load_column(job *j, int64_t k, const char **factors) {
   const ntk_grid *g = &j->grid;
   const int64_t J = block_of(j, k, g->my_column, g->columns), p = k % j->parts;
-  const int holder = (int)(J % g->rows);
-  const int64_t there =
-      J / g->rows * j->parts + p; /* its number in the holder's grid row */
-  char *buffer = j->column;
-  int root = (int)(k % g->rows);
-  if (j->shape->symmetric && there >= j->panel_at && there < panel_end(j, holder)) {
-    root = holder;
-    if (g->my_row == holder)
-      buffer = row_slot(j, there);
-  } else if (g->my_row == root) {
-    sweep(j, 1, J, p, buffer);
-  }
+  const int64_t there = in_panel(j, J, p);
+  const int root = (int)((there >= 0 ? J : k) % g->rows);
+  char *buffer = g->my_row != root ? j->column : there >= 0 ? row_slot(j, there) : j->own;
   *factors = buffer;
   return share(j, buffer, j->column_bytes, root, g->column);
 }
@@ -171,6 +182,8 @@ static ntk_status column_step(job *j, int64_t k) {
   const ntk_grid *g = &j->grid;
   const int64_t J = block_of(j, k, g->my_column, g->columns);
   const char *factors;
+  if (g->my_row >= 0)
+    sweep_round(j, k);
   if (k >= owned(j->n2, g->my_column, g->columns, j->parts) ||
       !is_needed(j, J, k % j->parts))
     goto done;
@@ -254,6 +267,8 @@ static void set_sizes(job *j, const ntk_job_shape *s, const ntk_layout *layout,
   j->parts = ntk_job_blocks(s->outputs, s->outputs_block);
   const int64_t all = owned(j->n1, 0, layout->grid_rows, j->parts);
   j->panel = layout->panel < all ? layout->panel : all;
+  j->grid.rows = layout->grid_rows;
+  j->has_all_columns = s->symmetric && j->panel == all;
   j->row_bytes = slot_bytes(
       worker->block_bytes(worker->self, s->block < s->rows ? s->block : s->rows, Q));
   j->column_bytes = slot_bytes(
@@ -263,7 +278,10 @@ static void set_sizes(job *j, const ntk_job_shape *s, const ntk_layout *layout,
 static ntk_status allocate(job *j) {
   ntk_status status = NTK_SUCCESS;
   NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->panel, (size_t)j->row_bytes, &j->rows));
-  NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->column));
+  if (j->grid.rows > 1)
+    NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->column));
+  if (!j->has_all_columns)
+    NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->own));
   NTK_TRY(ntk_tile_buffers_create(j->shape, j->panel / j->parts, &j->tiles));
 done:
   return status;
@@ -284,6 +302,7 @@ done:
   ntk_grid_destroy(&j.grid);
   ntk_free(&j.rows);
   ntk_free(&j.column);
+  ntk_free(&j.own);
   ntk_tile_buffers_destroy(&j.tiles);
   return status;
 }
@@ -301,10 +320,12 @@ int64_t ntk_job_tiles(const ntk_job_shape *s) {
   return n1 * (n1 - 1) / 2 * each + n1 * own;
 }
 
-int64_t ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
-                      const ntk_worker *worker) {
+ntk_job_memory ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,
+                             const ntk_worker *worker) {
   job j = {0};
   set_sizes(&j, shape, layout, worker);
-  return j.panel * j.row_bytes + j.column_bytes +
-         ntk_tile_buffers_bytes(shape, j.panel / j.parts);
+  const int columns = (layout->grid_rows > 1) + !j.has_all_columns;
+  return (ntk_job_memory){.panel = j.panel * j.row_bytes,
+                          .columns = columns * j.column_bytes,
+                          .tiles = ntk_tile_buffers_bytes(shape, j.panel / j.parts)};
 }

@@ -108,6 +108,9 @@ static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
   p->reduction = reduction_of(ntk_options_string(o, "reduce"));
   p->dtype = equals(ntk_options_string(o, "dtype"), "f64") ? NTK_F64 : NTK_F32;
   p->trace_sum = equals(ntk_options_string(o, "trace-scale"), "sum");
+  NTK_REQUIRE(p->reduction == NTK_REDUCE_TRACE || !ntk_options_given(o, "trace-scale"),
+              NTK_ERR_ARGUMENT, "--trace-scale is for --reduce trace, not for %s",
+              ntk_reduction_name(p->reduction));
   p->algorithm = equals(algorithm, "jacobian") ? NTK_ALGORITHM_JACOBIAN
                  : equals(algorithm, "ntvp")   ? NTK_ALGORITHM_NTVP
                                                : NTK_ALGORITHM_STRUCTURED;
@@ -275,17 +278,11 @@ static int64_t planned_block_bytes(void *self, int64_t n, int64_t o) {
 }
 
 static void count_memory(ntk_plan *plan) {
-  const ntk_job_shape *s = &plan->shape;
   const ntk_worker worker = {.self = &plan->spec, .block_bytes = planned_block_bytes};
-  const int64_t Q = s->outputs_block;
-  const int64_t row =
-      ntk_block_bytes(&plan->spec, s->block < s->rows ? s->block : s->rows, Q);
-  const int64_t column =
-      ntk_block_bytes(&plan->spec, s->block < s->columns ? s->block : s->columns, Q);
-  plan->memory.panel = plan->layout.panel * row;
-  plan->memory.column = column;
-  plan->memory.tiles =
-      ntk_job_bytes(s, &plan->layout, &worker) - plan->memory.panel - column;
+  const ntk_job_memory m = ntk_job_bytes(&plan->shape, &plan->layout, &worker);
+  plan->memory.panel = m.panel;
+  plan->memory.column = m.columns;
+  plan->memory.tiles = m.tiles;
 }
 
 /* The largest panel that fits the cap. */

@@ -123,14 +123,19 @@ class Command(unittest.TestCase):
             self.assertTrue(np.array_equal(stored["0.weight"], model[0].weight.detach().numpy()))
             self.assertNotIn("m.onnx.new", os.listdir(folder))
 
-    def test_missing_shape_is_one_line(self):
+    def test_wrong_words_are_one_line(self):
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, "net.py"), "w") as file:
                 file.write("from torch import nn\ndef make():\n    return nn.Linear(4, 2)\n")
-            done = self.run_script(folder, "net.py:make", "-o", "m.onnx")
-            self.assertEqual(done.returncode, 1)
-            self.assertEqual(len(done.stderr.strip().splitlines()), 1)
-            self.assertIn("--input-shape", done.stderr)
+            for words, name in ((["net.py:make"], "--input-shape"),
+                                (["net.py:make", "--input-shape", "4xa"], "--input-shape 4xa"),
+                                (["net.py:mak", "--input-shape", "4"], "mak"),
+                                (["nets:make", "--input-shape", "4"], "nets"),
+                                (["nets.py:make", "--input-shape", "4"], "nets.py")):
+                done = self.run_script(folder, *words, "-o", "m.onnx")
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+                self.assertIn(name, done.stderr)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,24 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import sys
 import time
 
-from program import (MAX_RANKS, Failure, Started, check_checksums, expect, h5py, must, np, read,
-                     run, run_cases, values_of, write_data)
+from program import (MAX_RANKS, SCANTK, Failure, Started, check_checksums, environment, expect,
+                     h5py, must, np, read, run, run_cases, values_of, write_data)
 
 OPTIONS = {
     "model": "input width depth outputs activation parameterization weight-variance bias-scale "
              "seed output",
     "dataset": "images labels range divide scale normalize transpose flatten shuffle per-class "
                "classes output",
-    "info": "json",
+    "info": "json param freeze only tied parameters-from-constants batch-axis shape",
     "forward": "model inputs output dtype accuracy range freeze",
     "kernel": "model inputs inputs2 range range2 output quiet algorithm reduce trace-scale dtype "
               "select-outputs param freeze only tied parameters-from-constants batch-axis shape "
               "grid block memory plan write-plan rates recalibrate explain"}
+KERNEL = ["kernel", "--model", "fcn.onnx", "--inputs", "data.h5", "--output"]
 PROVENANCE = ("format program command date hosts ranks threads mpi hdf5 blas model model_sha256 "
               "parameters_digest parameters inputs1 algorithm dtype reduction reduction_scale "
               "grid block").split()
@@ -66,10 +68,23 @@ def check_wrong_commands(folder):
                         (["model", "fcn"], "--output"),
                         (["model", "fcn", "--width", "0", "--output", "m.onnx"], "--width"),
                         (["dataset", "--output", "d.h5"], "--images"),
-                        (["info", "fcn.onnx", "cnn.onnx"], "cnn.onnx")]:
+                        (["info", "fcn.onnx", "cnn.onnx"], "cnn.onnx"),
+                        (["info", "data.h5", "--freeze", "*"], "--freeze"),
+                        ([*KERNEL, ""], "--output"),
+                        ([*KERNEL, "n.h5", "--trace-scale", "sum"], "--trace-scale"),
+                        ([*KERNEL, "n.h5", "--rates", "r.txt", "--recalibrate"], "--rates")]:
         ended = run(folder, *words)
         expect(ended.code == 2 and len(ended.err) == 1 and name in ended.err[0] and
                ended.err[0].startswith("scantk: error: "), str(ended))
+
+
+def check_full_device(folder):
+    """Words that cannot be printed are a failure."""
+    for words in (["info", "fcn.onnx"], ["kernel", "--help"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([SCANTK, *words], cwd=folder, env=environment(folder),
+                                  stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        expect(done.returncode == 1 and "stdout" in done.stderr, f"{words}: {done}")
 
 
 UNUSABLE = [
@@ -142,6 +157,9 @@ def check_family(folder, family, options, parameters):
                f"info {name} does not say {parameters} parameters: {words}")
     facts = json.loads(must(folder, "info", name, "--json").out)
     expect(facts["parameters"] == parameters and facts["kind"] == "model", f"{name}: {facts}")
+    narrow = json.loads(must(folder, "info", name, "--json", "--freeze", "*.bias").out)
+    count = sum(int(np.prod(t["shape"])) for t in facts["tensors"] if t["name"].endswith(".bias"))
+    expect(0 < count == parameters - narrow["parameters"], f"{name} without biases: {narrow}")
     count = sum(int(np.prod(t["shape"])) for t in facts["tensors"] if t["parameter"])
     expect(count == parameters, f"{name}: the tensors listed have {count} parameters")
     for seed, same in (("9", True), ("8", False)):
@@ -360,6 +378,17 @@ def check_term_of_many(folder):
     expect(not os.path.exists(in_folder(folder, "term.h5")), "term.h5 looks whole")
 
 
+def check_signal_elsewhere(folder):
+    """A command that has nothing to finish just ends. A pipe that nobody fills holds it."""
+    os.mkfifo(in_folder(folder, "pipe"))
+    started = Started(folder, "forward", "--model", "fcn.onnx", "--inputs", "pipe", "--output",
+                      "piped.h5")
+    time.sleep(2)
+    expect(started.process.poll() is None, f"does not wait for the pipe: {started.words}")
+    started.send(signal.SIGINT)
+    expect(started.end(20).code == -signal.SIGINT, "forward does not end at SIGINT")
+
+
 # ---- all -----------------------------------------------------------------------------------------
 
 
@@ -385,7 +414,8 @@ def make_inputs(folder):
 def cases(folder):
     make_inputs(folder)
     checks = [check_version, check_help, check_wrong_commands, check_unusable_files, check_dataset,
-              check_idx, check_forward, check_kernel_file, check_same_outputs, check_explain]
+              check_idx, check_forward, check_kernel_file, check_same_outputs, check_explain,
+              check_full_device, check_signal_elsewhere]
     for number, ranks in [(signal.SIGUSR1, 1), (signal.SIGUSR1, 2), (signal.SIGTERM, 1),
                           (signal.SIGINT, 1), (signal.SIGUSR2, 3)]:
         if ranks <= MAX_RANKS:
