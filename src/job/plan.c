@@ -151,7 +151,7 @@ static ntk_status check_options(const ntk_plan *plan, const ntk_numeric *p) {
   NTK_TRY(require_same(o, "trace-scale", p->trace_sum ? "sum" : "mean"));
   NTK_TRY(parse_block(ntk_options_string(o, "block"), &block, &outputs));
   NTK_REQUIRE((block == 0 || block == p->block) &&
-                  (outputs == 0 || outputs == p->outputs_block),
+                  (outputs == 0 || outputs == p->outputs_block || outputs > p->outputs),
               NTK_ERR_ARGUMENT, "--block %s: the plan of --plan has %" PRId64 "x%" PRId64,
               ntk_options_string(o, "block"), p->block, p->outputs_block);
 done:

@@ -128,7 +128,7 @@ static ntk_status write_run(const ntk_origin *o, ntk_text *text) {
   int length;
   (void)MPI_Get_library_version(mpi, &length);
   mpi[strcspn(mpi, "\n,")] = '\0';
-  NTK_TRY(add_word(text, "format", "scantk-kernel 1"));
+  NTK_TRY(add_word(text, "format", o->plan ? "scantk-kernel 1" : "scantk-outputs 1"));
   NTK_TRY(add_word(text, "program", ntk_version()));
   NTK_TRY(add_word(text, "command", o->command_line));
   NTK_TRY(add_word(text, "date", ntk_utc_now(date)));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/uses.h"
 #include "base/memory.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,7 +113,17 @@ done:
 /* ---- roles ----------------------------------------------------------------------------
  */
 
-/* Pushes element numbers through the chain: map[g,k,c] = element of the source. */
+/* Element numbers that go through a chain of moves carry this mark: what a Pad fills in has
+ * it not. */
+static const double mark = 1.0 / 3;
+
+static double element_of(double marked) {
+  const double element = rint(marked - mark);
+  return fabs(marked - mark - element) < 1e-6 ? element : -1;
+}
+
+/* Pushes element numbers through the chain: map[g,k,c] = element of the source, -1: none.
+ */
 static ntk_status role_map(const ntk_net *net, int source, const ntk_found_use *found,
                            double *map) {
   ntk_status status = NTK_SUCCESS;
@@ -124,7 +135,7 @@ static ntk_status role_map(const ntk_net *net, int source, const ntk_found_use *
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *at, &at));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *next, &next));
   for (int64_t i = 0; i < size; i++)
-    at[i] = (double)i;
+    at[i] = (double)i + mark;
   int v = source;
   for (int i = 0; i < found->chain_length; i++) {
     const ntk_node *node = &graph->nodes[found->chain[i]];
@@ -145,7 +156,7 @@ static ntk_status role_map(const ntk_net *net, int source, const ntk_found_use *
   for (int64_t g = 0, i = 0; g < u->G; g++)
     for (int64_t k = 0; k < u->K; k++)
       for (int64_t c = 0; c < u->C; c++, i++)
-        map[i] = at[g * u->wg + k * u->wk + c * u->wc];
+        map[i] = element_of(at[g * u->wg + k * u->wk + c * u->wc]);
 done:
   ntk_free(&in);
   ntk_free(&at);

@@ -88,8 +88,3 @@ void NTK_REAL(ntk_im2col)(const ntk_window *window, int64_t channels, const real
                           real *out, int64_t ld_out) {
   NTK_REAL(ntk_im2col_part)(window, channels, 0, pixels(window), x, out, ld_out);
 }
-
-void NTK_REAL(ntk_col2im_add)(const ntk_window *window, int64_t channels, const real *col,
-                              int64_t ld_col, real *x) {
-  NTK_REAL(ntk_col2im_add_part)(window, channels, 0, pixels(window), col, ld_col, x);
-}

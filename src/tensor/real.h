@@ -42,9 +42,7 @@ void NTK_REAL(ntk_im2col)(const ntk_window *window, int64_t channels, const real
 /* The same for `count` output pixels from `first` on: out[t - first, (c, tap)]. */
 void NTK_REAL(ntk_im2col_part)(const ntk_window *window, int64_t channels, int64_t first,
                                int64_t count, const real *x, real *out, int64_t ld_out);
-/* The adjoints: x[c, pixel] += sum of col[t, (c, tap)] that were read from it. */
-void NTK_REAL(ntk_col2im_add)(const ntk_window *window, int64_t channels, const real *col,
-                              int64_t ld_col, real *x);
+/* The adjoint: x[c, pixel] += sum of col[t, (c, tap)] that were read from it. */
 void NTK_REAL(ntk_col2im_add_part)(const ntk_window *window, int64_t channels,
                                    int64_t first, int64_t count, const real *col,
                                    int64_t ld_col, real *x);
