@@ -51,8 +51,10 @@ def launcher(ranks):
     return [os.environ["MPIEXEC_EXECUTABLE"], "-n", str(ranks), *flags]
 
 
-def environment(cache):
-    return dict(os.environ, SCANTK_CACHE=cache, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
+def environment(folder):
+    """Each run has a folder of Open MPI of its own, which removes it at the end."""
+    return dict(os.environ, SCANTK_CACHE=os.path.join(folder, "cache"), OMP_NUM_THREADS="1",
+                OPENBLAS_NUM_THREADS="1", OMPI_MCA_orte_tmpdir_base=tempfile.mkdtemp(dir=folder),
                 OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 
 
@@ -74,7 +76,7 @@ def run(case, folder):
     if second:
         command += ["--inputs2", f"{REFERENCES}:/{name}/inputs2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300,
-                          env=environment(os.path.join(folder, "cache")))
+                          env=environment(folder))
     if done.returncode != 0:
         return np.inf, f"exit {done.returncode}: {done.stderr.strip()[-300:]}"
     with h5py.File(REFERENCES, "r") as file, h5py.File(output, "r") as result:
@@ -124,7 +126,7 @@ def main():
     with h5py.File(REFERENCES, "r") as file:
         names = sys.argv[1:] or list(file)
     todo = list(cases(names))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         first = run(todo[0], folder)  # measures the rates once, into the cache
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             rest = pool.map(lambda case: run(case, folder), todo[1:])

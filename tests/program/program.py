@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SCANTK = os.path.abspath(os.environ.get("SCANTK", os.path.join(HERE, "../../build/bin/scantk")))
 MAX_RANKS = int(os.environ.get("SCANTK_TEST_MAX_RANKS", "6"))
 TIMEOUT = 100  # seconds; what takes longer hangs
+SESSIONS = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 
 
 class Failure(Exception):
@@ -39,12 +40,14 @@ def launcher(ranks):
 
 
 def environment(folder):
-    """That of the caller, less what would change results or messages."""
+    """That of the caller, less what would change results or messages. Open MPI 4 removes its folder
+    at the end of a run even while the next one begins in it: each run has its own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SCANTK_"))}
     return dict(inherited, SCANTK_CACHE=os.path.join(folder, "cache"), OMP_NUM_THREADS="1",
                 OPENBLAS_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1",
                 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
-                OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_hwloc_base_binding_policy="none")
+                OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_hwloc_base_binding_policy="none",
+                OMPI_MCA_orte_tmpdir_base=tempfile.mkdtemp(dir=SESSIONS.name))
 
 
 def own_lines(text):
