@@ -174,7 +174,7 @@ static void deliver(const pass *p, int v) {
     p->fn(p->user, v, cotangent(p->sweep, v, p->o));
 }
 
-static void seed_outputs(const pass *p, const char *seed) {
+static void seed_outputs(const pass *p, ntk_seeds seeds) {
   const ntk_sweep *sweep = p->sweep;
   const ntk_graph *graph = sweep->net->graph;
   const int64_t total = ntk_graph_outputs(graph), bytes = ntk_sweep_element(sweep);
@@ -187,7 +187,8 @@ static void seed_outputs(const pass *p, const char *seed) {
       for (int64_t s = 0; s < (sweep->per_sample[v] ? sweep->n : 1); s++)
         for (int64_t j = 0; j < p->o; j++)
           memcpy((char *)c.data + (s * c.outer + j * size) * bytes,
-                 seed + (j * total + offset) * bytes, (size_t)(size * bytes));
+                 (const char *)seeds.data + (s * seeds.outer + j * total + offset) * bytes,
+                 (size_t)(size * bytes));
       sweep->filled[v] = true;
     }
     offset += size;
@@ -207,14 +208,14 @@ static void pull(const pass *p, const ntk_node *node, int operand) {
   sweep->filled[x] = true;
 }
 
-void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, const void *seed, bool constant_only,
+void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, ntk_seeds seeds, bool constant_only,
                         ntk_cotangent_fn fn, void *user) {
   const ntk_graph *graph = sweep->net->graph;
   const pass p = {sweep, o, constant_only, fn, user};
   memset(sweep->filled, 0, (size_t)graph->value_count * sizeof(bool));
   if (constant_only)
     sweep->n = 1;
-  seed_outputs(&p, seed);
+  seed_outputs(&p, seeds);
   for (int i = graph->node_count - 1; i >= 0; i--) {
     const ntk_node *node = &graph->nodes[i];
     if (sweep->filled[node->outputs[0]]) {

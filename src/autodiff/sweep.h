@@ -14,6 +14,7 @@ typedef struct ntk_sweep_limits {
   int64_t samples;
   int64_t cotangents; /* outputs of one backward sweep */
   int64_t directions; /* of one tangent sweep */
+  bool own_seeds;     /* samples may have seeds of their own */
 } ntk_sweep_limits;
 
 /* wanted [values]: values whose cotangents the caller asks for (data or parameters; NULL:
@@ -47,11 +48,17 @@ bool ntk_sweep_is_delivered(const ntk_sweep *sweep, int value);
  * stride 0 where it does not depend on the sample. Valid during the call. */
 typedef void (*ntk_cotangent_fn)(void *user, int value, ntk_array cotangent);
 
-/* Backward from the cotangents seed [o, O] (net's type; the same for all samples) through
- * the values of the last forward. Each wanted value is delivered once, unless no path leads
- * from it to the outputs. constant_only: deliver only cotangents that do not depend on the
- * sample; needs no forward. */
-void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, const void *seed, bool constant_only,
+/* Cotangents [o, O] of the outputs in the net's type: those of sample i at data + i * outer
+ * elements; outer 0: the same for all (else own_seeds was asked for at create). */
+typedef struct ntk_seeds {
+  const void *data;
+  int64_t outer;
+} ntk_seeds;
+
+/* Backward from the seeds through the values of the last forward. Each wanted value is
+ * delivered once, unless no path leads from it to the outputs. constant_only: deliver only
+ * cotangents that do not depend on the sample; needs no forward. */
+void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, ntk_seeds seeds, bool constant_only,
                         ntk_cotangent_fn fn, void *user);
 
 /* Tangents of the outputs, [d, n, O], for directions [d, P_l] of each parameter source

@@ -31,6 +31,8 @@ static void find_needs(ntk_sweep *sweep) {
 static void find_dependence(ntk_sweep *sweep) {
   const ntk_net *net = sweep->net;
   const ntk_graph *graph = net->graph;
+  for (int i = 0; i < graph->output_count; i++)
+    sweep->per_sample[graph->outputs[i]] = sweep->limits.own_seeds;
   for (int i = graph->node_count - 1; i >= 0; i--) {
     const ntk_node *node = &graph->nodes[i];
     const int y = node->outputs[0];

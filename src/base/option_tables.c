@@ -72,6 +72,12 @@ static const ntk_option plan_table[] = {
     {"dtype", NTK_OPTION_CHOICE, "f32", NONE, "f32|f64", false,
      "type of computation and file"},
     {"select-outputs", TEXT, NULL, NONE, "0,3,10:20", false, "only these outputs"},
+    {"cotangents", TEXT, NULL, NONE, "FILE[:/path]", false,
+     "the kernel of C f: C is [O', O], or [N, O', O] with one for each sample of the rows; "
+     "reductions are over O', --select-outputs cannot be given beside it"},
+    {"cotangents2", TEXT, NULL, NONE, "FILE[:/path]", false,
+     "C of the columns (default that of the rows, where they are the same samples or C is "
+     "[O', O])"},
     {"grid", TEXT, NULL, NONE, "PRxPC", false, "process grid (default by the ranks)"},
     {"block", TEXT, NULL, NONE, "B[xQ]", false,
      "samples and outputs of a row block (default by size and cost)"},

@@ -17,7 +17,7 @@ static ntk_status file_of(const char *path, char **file) {
   return status;
 }
 
-ntk_status ntk_source_open(const char *path, ntk_data_source **out) {
+ntk_status ntk_source_open(const char *path, const char *set, ntk_data_source **out) {
   ntk_status status = NTK_SUCCESS;
   struct stat s;
   char *file = NULL;
@@ -25,7 +25,7 @@ ntk_status ntk_source_open(const char *path, ntk_data_source **out) {
   NTK_REQUIRE(stat(file, &s) == 0, NTK_ERR_FILE, "%s: %s", file, strerror(errno));
   NTK_REQUIRE(!S_ISDIR(s.st_mode), NTK_ERR_FILE, "%s: is a folder", file);
   if (ntk_hdf5_is(file)) {
-    NTK_TRY(ntk_hdf5_open(path, out));
+    NTK_TRY(ntk_hdf5_open(path, set, out));
     goto done;
   }
   NTK_REQUIRE(strlen(file) == strlen(path), NTK_ERR_FORMAT,
@@ -50,12 +50,12 @@ bool ntk_data_is(const char *path) {
   return good;
 }
 
-static ntk_status open_range(ntk_data *data, const char *options_text) {
+static ntk_status open_range(ntk_data *data, const char *set, const char *options_text) {
   ntk_status status = NTK_SUCCESS;
   ntk_options *options = NULL;
   int64_t first, last;
   NTK_TRY(ntk_options_parse_text(ntk_option_table("data"), options_text, &options));
-  NTK_TRY(ntk_source_open(data->path, &data->source));
+  NTK_TRY(ntk_source_open(data->path, set, &data->source));
   data->total = data->samples = data->source->samples;
   data->dtype = data->source->dtype;
   data->shape = data->source->shape;
@@ -77,8 +77,8 @@ done:
   return status;
 }
 
-ntk_status ntk_data_read(ntk_context *context, const char *path, const char *options,
-                         ntk_data **out) {
+static ntk_status open_data(ntk_context *context, const char *path, const char *set,
+                            const char *options, ntk_data **out) {
   ntk_status status = NTK_SUCCESS;
   ntk_data *data = NULL;
   status = ntk_calloc(NTK_MEMORY_DATA, 1, sizeof *data, &data);
@@ -87,16 +87,27 @@ ntk_status ntk_data_read(ntk_context *context, const char *path, const char *opt
   if (status == NTK_SUCCESS) {
     const char *slash = strrchr(path, '/');
     data->context = context;
+    data->row = "sample";
     status = ntk_strdup(slash && !strstr(path, ":/") ? slash + 1 : path, &data->name);
   }
   if (status == NTK_SUCCESS)
-    status = open_range(data, options);
+    status = open_range(data, set, options);
   NTK_TRY(ntk_agree(context->comm, status));
   *out = data;
   data = NULL;
 done:
   ntk_data_destroy(&data);
   return status;
+}
+
+ntk_status ntk_data_read(ntk_context *context, const char *path, const char *options,
+                         ntk_data **out) {
+  return open_data(context, path, "/inputs", options, out);
+}
+
+ntk_status ntk_data_open(ntk_context *context, const char *path, const char *set,
+                         ntk_data **out) {
+  return open_data(context, path, set, NULL, out);
 }
 
 void ntk_data_destroy(ntk_data **handle) {
@@ -120,8 +131,8 @@ ntk_status ntk_data_slice(ntk_data *data, int64_t first, int64_t count, ntk_dtyp
   NTK_TRY(data->source->read(data->source, data->first + first, count, dtype, out));
   const int64_t bad = ntk_find_nonfinite(dtype, out, count * size);
   NTK_REQUIRE(bad < 0, NTK_ERR_NONFINITE,
-              "%s: sample %" PRId64 " holds NaN or infinity (element %" PRId64 ")",
-              data->path, data->first + first + bad / size, bad % size);
+              "%s: %s %" PRId64 " holds NaN or infinity (element %" PRId64 ")", data->path,
+              data->row, data->first + first + bad / size, bad % size);
 done:
   return status;
 }

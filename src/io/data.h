@@ -14,6 +14,7 @@ struct ntk_data {
   ntk_context *context;   /* borrowed */
   char *path;             /* as given */
   char *name;             /* of the data, for the provenance */
+  const char *row;        /* what a row is, for messages: "sample" */
   int64_t total;          /* samples in the file */
   int64_t first, samples; /* the range */
   ntk_dtype dtype;        /* in the file */
@@ -22,6 +23,11 @@ struct ntk_data {
   ntk_tensor *targets;    /* [samples, ...] real targets, NULL without; never both */
   struct ntk_data_source *source;
 };
+
+/* Purpose: open a file as ntk_data_read does, where `set` is the data set of an HDF5 file
+ * that names none, and all rows are taken. Collective; errors as there. */
+NTK_CHECKED ntk_status ntk_data_open(ntk_context *context, const char *path,
+                                     const char *set, ntk_data **out);
 
 /* Purpose: samples `first .. first + count` OF THE RANGE as reals of `dtype`, row-major,
  * into `out` (count * size of a sample). Local: any rank may read any slice. Errors:

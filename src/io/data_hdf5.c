@@ -102,7 +102,7 @@ done:
   return status;
 }
 
-ntk_status ntk_hdf5_open(const char *path, ntk_data_source **out) {
+ntk_status ntk_hdf5_open(const char *path, const char *set, ntk_data_source **out) {
   ntk_status status = NTK_SUCCESS;
   hdf5_source *h = NULL;
   char *file = NULL;
@@ -110,7 +110,7 @@ ntk_status ntk_hdf5_open(const char *path, ntk_data_source **out) {
   NTK_TRY(ntk_strdup(path, &h->path));
   NTK_TRY(ntk_strdup(path, &file));
   char *colon = strstr(file, ":/");
-  const char *name = colon ? path + (colon - file) + 1 : "/inputs";
+  const char *name = colon ? path + (colon - file) + 1 : set;
   if (colon)
     *colon = '\0';
   NTK_OPEN_H5(path, h->file, H5Fopen(file, H5F_ACC_RDONLY, H5P_DEFAULT));

@@ -139,7 +139,7 @@ static ntk_status read_labels(conversion *c) {
     NTK_TRY(ntk_text_add(&inside, "%s:/labels", path));
     path = inside.data;
   }
-  NTK_TRY(ntk_source_open(path, &c->label_file));
+  NTK_TRY(ntk_source_open(path, "/inputs", &c->label_file));
   s = c->label_file;
   NTK_REQUIRE(s->samples == c->images->samples, NTK_ERR_SHAPE,
               "%s: %" PRId64 " labels for %" PRId64 " samples", path, s->samples,
@@ -418,7 +418,7 @@ static ntk_status convert(conversion *c, const char *options) {
               "--images is missing: the file with the samples");
   NTK_REQUIRE(access(c->path, F_OK) != 0, NTK_ERR_EXISTS,
               "%s exists; remove it or choose another --output", c->path);
-  NTK_TRY(ntk_source_open(ntk_options_string(c->options, "images"), &c->images));
+  NTK_TRY(ntk_source_open(ntk_options_string(c->options, "images"), "/inputs", &c->images));
   NTK_TRY(parse_values(c));
   NTK_TRY(choose_samples(c));
   NTK_TRY(ntk_text_add(&fresh, "%s.new", c->path));

@@ -53,7 +53,7 @@ int64_t ntk_store_file_bytes(const ntk_store_spec *spec) {
     tiles *= (double)l.tiles[i];
   }
   /* of a sample: scale, digest, label, outputs */
-  const double per_sample = 8 * 4 + (double)spec->outputs * 8;
+  const double per_sample = 8 * 4 + (double)spec->network_outputs * 8;
   bytes += tiles * 9 + (double)(spec->rows + spec->columns) * per_sample + 65536;
   return bytes < 0x1p63 ? (int64_t)bytes : INT64_MAX;
 }
@@ -122,7 +122,9 @@ static ntk_status put_scale(const char *path, hid_t group, const ntk_store_spec 
                             const char *axis, int64_t step, hid_t *out) {
   ntk_status status = NTK_SUCCESS;
   int64_t *values = NULL, count;
-  const char *words = axis[0] == 's' ? "sample (index in the data set)" : "output";
+  const char *words = axis[0] == 's'     ? "sample (index in the data set)"
+                      : s->of_cotangents ? "cotangent"
+                                         : "output";
   NTK_TRY(scale_values(s, axis, step, &values, &count));
   NTK_TRY(ntk_h5_put(path, group, axis, NTK_I64, 1, &count, values, out));
   NTK_TRY(ntk_h5_note(path, *out, "long_name", 1, &words));
@@ -208,13 +210,14 @@ static ntk_status put_side(const char *path, hid_t file, const ntk_store_spec *s
   const ntk_data *data = side == 0 || !s->column_data ? s->row_data : s->column_data;
   const uint64_t(*digest)[2] =
       side == 0 || !s->column_data ? s->row_digest : s->column_digest;
-  const int64_t outputs_dim[2] = {data->samples, s->outputs};
+  const int64_t outputs_dim[2] = {data->samples, s->network_outputs};
   const int64_t digest_dim[2] = {data->samples, 2};
   const char *words = "network output";
   NTK_TRY(ntk_h5_put(path, file, names[side][0], s->dtype, 2, outputs_dim, NULL, &outputs));
   NTK_TRY(ntk_h5_note(path, outputs, "long_name", 1, &words));
   NTK_TRY_H5(path, H5DSattach_scale(outputs, samples, 0));
-  NTK_TRY_H5(path, H5DSattach_scale(outputs, outputs_scale, 1));
+  if (!s->of_cotangents)
+    NTK_TRY_H5(path, H5DSattach_scale(outputs, outputs_scale, 1));
   NTK_TRY(put_labels(path, file, names[side][1], data, samples));
   if (digest)
     NTK_TRY(ntk_h5_put(path, file, names[side][2], NTK_U64, 2, digest_dim, digest, NULL));

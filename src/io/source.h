@@ -25,12 +25,14 @@ struct ntk_data_source {
 bool ntk_flat_is(const char *path);
 NTK_CHECKED ntk_status ntk_flat_open(const char *path, ntk_data_source **out);
 
-/* HDF5 FILE[:/path], default /inputs with /labels beside it. */
+/* HDF5 FILE[:/path], by default the data set `set`; /inputs has /labels beside it. */
 bool ntk_hdf5_is(const char *path);
-NTK_CHECKED ntk_status ntk_hdf5_open(const char *path, ntk_data_source **out);
+NTK_CHECKED ntk_status ntk_hdf5_open(const char *path, const char *set,
+                                     ntk_data_source **out);
 
 /* Either of them; NTK_ERR_FILE (missing), NTK_ERR_FORMAT (neither). */
-NTK_CHECKED ntk_status ntk_source_open(const char *path, ntk_data_source **out);
+NTK_CHECKED ntk_status ntk_source_open(const char *path, const char *set,
+                                       ntk_data_source **out);
 void ntk_source_close(ntk_data_source **source);
 
 #endif

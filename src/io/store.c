@@ -189,7 +189,7 @@ ntk_status ntk_store_create(ntk_context *context, const ntk_store_spec *spec,
   NTK_TRY(ntk_agree(context->comm, new_store(context, spec->path, &store)));
   store->layout = ntk_store_layout_of(spec);
   store->dtype = spec->dtype;
-  store->outputs = spec->outputs;
+  store->outputs = spec->network_outputs;
   NTK_TRY(create_kernel(store, spec));
   *out = store;
   store = NULL;

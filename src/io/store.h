@@ -17,9 +17,11 @@ typedef struct ntk_store_spec {
   ntk_dtype dtype;
   ntk_reduction reduction;
   bool symmetric;
-  int64_t rows, columns, outputs;         /* N1, N2, O */
-  int64_t block, outputs_block;           /* B, Q */
-  const int64_t *output_index;            /* [outputs] original output numbers; NULL: 0.. */
+  int64_t rows, columns, outputs; /* N1, N2, O of the kernel */
+  int64_t network_outputs;        /* columns of /outputs1, /outputs2 */
+  bool of_cotangents;             /* the kernel's outputs are the user's cotangents */
+  int64_t block, outputs_block;   /* B, Q */
+  const int64_t *output_index;    /* [outputs] original output numbers; NULL: 0.. */
   const ntk_data *row_data, *column_data; /* indices, labels; column_data NULL: x2 = x1 */
   const char *plan;                       /* text of /plan */
   const char *provenance;                 /* text of /provenance (JSON) */

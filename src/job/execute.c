@@ -112,10 +112,13 @@ static ntk_store_spec spec_of(const ntk_plan *plan, const char *path) {
                           .symmetric = s->symmetric,
                           .rows = s->rows,
                           .columns = s->columns,
-                          .outputs = plan->selected,
+                          .outputs = plan->kernel_outputs,
+                          .network_outputs = plan->selected,
+                          .of_cotangents = plan->cotangents.sides[0] != NULL,
                           .block = s->block,
                           .outputs_block = s->outputs_block,
-                          .output_index = plan->output_index,
+                          .output_index =
+                              plan->cotangents.sides[0] ? NULL : plan->output_index,
                           .row_data = plan->rows,
                           .column_data = plan->columns,
                           .plan = plan->text};
@@ -126,7 +129,7 @@ static ntk_status prepare(run *r, const char *path, const char *command_line) {
   ntk_status status = NTK_SUCCESS;
   ntk_plan *plan = r->plan;
   ntk_context *context = plan->context;
-  ntk_digests digests[2] = {{0}};
+  ntk_digests digests[2] = {{0}}, cotangent_digests[2] = {{0}};
   ntk_text hosts = {0}, provenance = {0};
   ntk_store_spec spec = spec_of(plan, path);
   NTK_TRY(ntk_store_check(context, path, ntk_store_file_bytes(&spec)));
@@ -135,11 +138,16 @@ static ntk_status prepare(run *r, const char *path, const char *command_line) {
   NTK_TRY(ntk_digests_create(context, plan->rows, plan->shape.dtype, &digests[0]));
   if (plan->columns)
     NTK_TRY(ntk_digests_create(context, plan->columns, plan->shape.dtype, &digests[1]));
+  for (int side = 0; side < 2; side++)
+    if (plan->cotangents.sides[side])
+      NTK_TRY(ntk_digests_create(context, plan->cotangents.sides[side], plan->shape.dtype,
+                                 &cotangent_digests[side]));
   const ntk_origin origin = {.context = context,
                              .model = plan->model,
                              .rows = plan->rows,
                              .columns = plan->columns,
                              .digests = digests,
+                             .cotangent_digests = cotangent_digests,
                              .plan = plan,
                              .hosts = hosts.data,
                              .command_line = command_line};
@@ -155,6 +163,8 @@ done:
   ntk_text_clear(&provenance);
   ntk_digests_clear(&digests[0]);
   ntk_digests_clear(&digests[1]);
+  ntk_digests_clear(&cotangent_digests[0]);
+  ntk_digests_clear(&cotangent_digests[1]);
   return status;
 }
 

@@ -32,8 +32,9 @@ static void say_plan(const ntk_plan *plan) {
           plan->model->path, info.parameters, info.parameter_tensors, info.outputs);
   ntk_say(c, NTK_REPORT_INFO,
           "kernel  %" PRId64 " x %" PRId64 " samples%s, %" PRId64
-          " outputs, reduction %s, %s, algorithm %s",
-          s->rows, s->columns, s->symmetric ? " (x2 = x1)" : "", plan->selected,
+          " %s, reduction %s, %s, algorithm %s",
+          s->rows, s->columns, s->symmetric ? " (x2 = x1)" : "", plan->kernel_outputs,
+          plan->cotangents.sides[0] ? "cotangents" : "outputs",
           ntk_reduction_name(s->reduction), ntk_dtype_name(s->dtype),
           ntk_algorithm_name(plan->numeric.algorithm));
   ntk_say(c, NTK_REPORT_INFO,

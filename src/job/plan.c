@@ -40,22 +40,36 @@ static ntk_status parse_block(const char *text, int64_t *block, int64_t *outputs
   return NTK_SUCCESS;
 }
 
-/* Cotangents that the kernel is of: selected outputs, or their sum. */
-static ntk_status make_seeds(ntk_plan *plan, ntk_reduction reduction, double **seeds,
+/* Cotangents that the kernel is of, [count, O]: the user's, selected outputs, or the sum of
+ * either. NULL where samples or sides have their own. */
+static ntk_status make_seeds(ntk_plan *plan, const ntk_numeric *p, double **seeds,
                              int64_t *count) {
   ntk_status status = NTK_SUCCESS;
   const int64_t O = ntk_graph_outputs(plan->model->graph);
+  const ntk_cotangents *given = &plan->cotangents;
+  const bool summed = p->reduction == NTK_REDUCE_PSEUDO;
+  void *values = NULL;
   NTK_TRY(ntk_outputs_select(ntk_options_string(plan->options, "select-outputs"), O,
                              &plan->output_index, &plan->selected));
-  *count = reduction == NTK_REDUCE_PSEUDO ? 1 : plan->selected;
+  plan->kernel_outputs = given->sides[0] ? given->count : plan->selected;
+  *count = summed ? 1 : plan->kernel_outputs;
+  if (given->sides[0] && !given->is_alike)
+    goto done;
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, *count * O, sizeof **seeds, seeds));
+  if (given->is_alike) {
+    NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, *count * O, ntk_dtype_bytes(p->dtype), &values));
+    NTK_TRY(ntk_cotangents_read(given, 0, 0, 1, summed, p->dtype, values));
+    ntk_convert(p->dtype, values, NTK_F64, *seeds, *count * O);
+    goto done;
+  }
   for (int64_t i = 0; i < plan->selected; i++) {
-    if (reduction == NTK_REDUCE_PSEUDO)
+    if (summed)
       (*seeds)[plan->output_index[i]] = 1 / sqrt((double)plan->selected);
     else
       (*seeds)[i * O + plan->output_index[i]] = 1;
   }
 done:
+  ntk_free(&values);
   return status;
 }
 
@@ -65,7 +79,7 @@ static ntk_status make_network(ntk_plan *plan, const ntk_numeric *numeric) {
   int64_t count;
   ntk_network_destroy(&plan->network);
   ntk_free(&plan->output_index);
-  NTK_TRY(make_seeds(plan, numeric->reduction, &seeds, &count));
+  NTK_TRY(make_seeds(plan, numeric, &seeds, &count));
   NTK_TRY(ntk_network_create(plan->model->graph, numeric->dtype,
                              numeric->algorithm != NTK_ALGORITHM_STRUCTURED, count, seeds,
                              &plan->network));
@@ -338,6 +352,17 @@ static ntk_status pass_outputs(void *user, int side, int64_t first, int64_t n,
   return plan->outputs(plan->user, side, first, n, values);
 }
 
+/* Seeds of swept samples that have their own. */
+static ntk_status read_seeds(void *user, int side, int64_t first, int64_t n, void *out) {
+  ntk_plan *plan = user;
+  const double start = ntk_seconds();
+  const ntk_status status = ntk_cotangents_read(
+      &plan->cotangents, side, first, n, plan->numeric.reduction == NTK_REDUCE_PSEUDO,
+      plan->numeric.dtype, out);
+  (void)ntk_phase_add(plan->context, NTK_PHASE_READ, start);
+  return status;
+}
+
 static void make_spec(ntk_plan *plan) {
   const ntk_numeric *p = &plan->numeric;
   ntk_data *columns = plan->columns ? plan->columns : plan->rows;
@@ -356,6 +381,7 @@ static void make_spec(ntk_plan *plan) {
       .sides = {{plan->rows, plan->rows->first, read_rows},
                 {columns, columns->first, read_rows}},
       .outputs = pass_outputs,
+      .seeds = read_seeds,
       .user = plan};
 }
 
@@ -406,6 +432,15 @@ done:
   return status;
 }
 
+static void set_samples(ntk_plan *plan) {
+  const ntk_data *columns = plan->columns ? plan->columns : plan->rows;
+  plan->shape.rows = ntk_data_samples(plan->rows);
+  plan->shape.columns = ntk_data_samples(columns);
+  plan->shape.symmetric = !plan->columns;
+  plan->shape.row_base = plan->rows->first;
+  plan->shape.column_base = columns->first;
+}
+
 static void set_shape(ntk_plan *plan) {
   const ntk_numeric *p = &plan->numeric;
   plan->shape.reduction = p->reduction;
@@ -426,16 +461,16 @@ ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows, ntk_data *columns,
   plan->context = context;
   plan->model = model;
   plan->rows = rows;
-  plan->columns = columns;
-  plan->shape.rows = ntk_data_samples(rows);
-  plan->shape.columns = ntk_data_samples(columns ? columns : rows);
-  plan->shape.symmetric = !columns;
-  plan->shape.row_base = rows->first;
-  plan->shape.column_base = columns ? columns->first : rows->first;
   NTK_TRY(ntk_options_parse_text(ntk_option_table("plan"), options, &plan->options));
+  /* other cotangents make the same samples another side */
+  plan->columns =
+      columns || !ntk_options_string(plan->options, "cotangents2") ? columns : rows;
+  set_samples(plan);
   NTK_TRY(ntk_data_fits(rows, model));
   if (columns)
     NTK_TRY(ntk_data_fits(columns, model));
+  NTK_TRY(ntk_cotangents_open(context, plan->options, model->graph, rows, columns,
+                              &plan->cotangents));
   plan->cap = ntk_memory_default_cap(context->ranks_on_node, &plan->cap_bound_by);
   NTK_TRY_MPI(
       MPI_Allreduce(MPI_IN_PLACE, &plan->cap, 1, MPI_INT64_T, MPI_MIN, context->comm));
@@ -471,6 +506,7 @@ void ntk_plan_destroy(ntk_plan **handle) {
   ntk_network_destroy(&plan->network);
   ntk_numeric_clear(&plan->numeric);
   ntk_options_destroy(&plan->options);
+  ntk_cotangents_close(&plan->cotangents);
   ntk_free(&plan->output_index);
   ntk_free(&plan->predicted);
   ntk_free(&plan->text);
@@ -482,7 +518,7 @@ void ntk_plan_get_info(const ntk_plan *plan, ntk_plan_info *info) {
   *info = (ntk_plan_info){.reduction = s->reduction,
                           .rows = s->rows,
                           .columns = s->columns,
-                          .outputs = plan->selected,
+                          .outputs = plan->kernel_outputs,
                           .block = s->block,
                           .outputs_block = s->outputs_block,
                           .tiles = ntk_job_tiles(s),

@@ -4,6 +4,7 @@
 
 #include "base/context.h"
 #include "io/data.h"
+#include "job/cotangents.h"
 #include "job/job.h"
 #include "job/numeric.h"
 #include "onnx/model.h"
@@ -19,14 +20,17 @@ int64_t ntk_memory_terms_total(const ntk_memory_terms *terms);
 struct ntk_plan {
   ntk_context *context; /* all borrowed */
   ntk_model *model;
-  ntk_data *rows, *columns; /* columns NULL: x2 = x1 */
+  ntk_data *rows, *columns; /* columns NULL: x2 = x1 with the same cotangents */
   ntk_options *options;
   ntk_numeric numeric;
   char *text; /* the numerical plan */
   ntk_network network;
-  ntk_rates rates;       /* planned with */
-  int64_t *output_index; /* [outputs] selected outputs */
-  int64_t selected;      /* their number; pseudo sums over them */
+  ntk_rates rates; /* planned with */
+  ntk_cotangents cotangents;
+  int64_t *output_index; /* [selected] outputs that are recorded */
+  int64_t selected;
+  int64_t
+      kernel_outputs; /* O of the kernel: selected ones or cotangents; pseudo sums them */
   ntk_job_shape shape;
   ntk_layout layout;
   ntk_engine_spec spec;

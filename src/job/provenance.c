@@ -163,16 +163,16 @@ done:
   return status;
 }
 
-static ntk_status write_data(const ntk_data *d, int side, const ntk_digests *digests,
-                             ntk_text *text) {
+static ntk_status write_data(const ntk_data *d, const char *name,
+                             const ntk_digests *digests, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
-  NTK_TRY(ntk_text_add(text, ",\n  \"inputs%d\": {\"path\": ", side + 1));
+  NTK_TRY(ntk_text_add(text, ",\n  \"%s\": {\"path\": ", name));
   NTK_TRY(ntk_text_add_json(text, d->path));
   NTK_TRY(ntk_text_add(text, ", \"range\": [%" PRId64 ", %" PRId64 "]", d->first,
                        d->first + d->samples));
   if (digests)
     NTK_TRY(ntk_text_add(text, ", \"digest\": \"%016" PRIx64 "%016" PRIx64 "\"",
-                         digests[side].sum[1], digests[side].sum[0]));
+                         digests->sum[1], digests->sum[0]));
   NTK_TRY(ntk_text_add(text, "}"));
 done:
   return status;
@@ -195,9 +195,14 @@ ntk_status ntk_provenance_write(const ntk_origin *o, ntk_text *text) {
   NTK_TRY(ntk_text_add(text, "{\n"));
   NTK_TRY(write_run(o, text));
   NTK_TRY(write_model(o->model, text));
-  NTK_TRY(write_data(o->rows, 0, o->digests, text));
+  NTK_TRY(write_data(o->rows, "inputs1", o->digests, text));
   if (o->columns)
-    NTK_TRY(write_data(o->columns, 1, o->digests, text));
+    NTK_TRY(write_data(o->columns, "inputs2", o->digests ? o->digests + 1 : NULL, text));
+  for (int side = 0; o->plan && side < 2; side++)
+    if (o->plan->cotangents.sides[side])
+      NTK_TRY(write_data(o->plan->cotangents.sides[side],
+                         side == 0 ? "cotangents1" : "cotangents2",
+                         &o->cotangent_digests[side], text));
   if (o->plan)
     NTK_TRY(write_plan(o->plan, text));
   NTK_TRY(ntk_text_add(text, "\n}\n"));

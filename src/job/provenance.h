@@ -23,8 +23,9 @@ NTK_CHECKED ntk_status ntk_hosts(ntk_context *context, ntk_text *text);
 typedef struct ntk_origin {
   const ntk_context *context;
   const ntk_model *model;
-  const ntk_data *rows, *columns; /* columns NULL: the same samples, or none */
-  const ntk_digests *digests;     /* [2], NULL: none */
+  const ntk_data *rows, *columns;       /* columns NULL: the same samples, or none */
+  const ntk_digests *digests;           /* [2], NULL: none */
+  const ntk_digests *cotangent_digests; /* [2], of the plan's cotangents */
   const ntk_plan *plan;
   const char *hosts, *command_line;
 } ntk_origin;

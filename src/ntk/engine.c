@@ -37,9 +37,10 @@ static int64_t place_block(const ntk_engine_spec *spec, int64_t n, int64_t o,
 }
 
 int64_t ntk_block_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o) {
-  const int64_t elements = spec->algorithm == NTK_ALGORITHM_NTVP
-                               ? n * input_size(spec->network)
-                               : place_block(spec, n, o, NULL);
+  const int64_t elements =
+      spec->algorithm == NTK_ALGORITHM_NTVP
+          ? n * input_size(spec->network) + ntk_seed_elements(spec->network, n, o)
+          : place_block(spec, n, o, NULL);
   return elements * (int64_t)ntk_dtype_bytes(spec->network->net->dtype);
 }
 
@@ -69,7 +70,8 @@ static int64_t scratch_elements(const ntk_engine_spec *spec) {
 
 static ntk_sweep_limits sweep_limits(const ntk_engine_spec *spec) {
   return (ntk_sweep_limits){.samples = spec->sweep_samples,
-                            .cotangents = spec->outputs_block};
+                            .cotangents = spec->outputs_block,
+                            .own_seeds = !spec->network->seeds};
 }
 
 ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes) {
@@ -81,6 +83,8 @@ ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes) {
   *bytes +=
       spec->sweep_samples * (input_size(network) * element_bytes +
                              ntk_graph_outputs(network->graph) * (int64_t)sizeof(double));
+  *bytes +=
+      ntk_seed_elements(network, spec->sweep_samples, network->outputs) * element_bytes;
   *bytes += omp_get_max_threads() * scratch_elements(spec) * element_bytes;
   if (spec->algorithm == NTK_ALGORITHM_NTVP) {
     int64_t more;
@@ -100,8 +104,11 @@ ntk_status ntk_engine_sweep_samples(const ntk_network *network, ntk_algorithm al
     n = ntk_ntvp_batch(network, block, outputs_block);
   for (;; n = (n + 1) / 2) {
     int64_t bytes;
-    const ntk_sweep_limits limits = {.samples = n, .cotangents = outputs_block};
+    const ntk_sweep_limits limits = {
+        .samples = n, .cotangents = outputs_block, .own_seeds = !network->seeds};
     NTK_TRY(ntk_sweep_bytes(network->net, limits, network->groups->wanted, &bytes));
+    bytes += ntk_seed_elements(network, n, network->outputs) *
+             (int64_t)ntk_dtype_bytes(network->net->dtype);
     if (bytes <= NTK_WORKSPACE_BYTES || n == 1)
       break;
   }
@@ -136,6 +143,9 @@ ntk_status ntk_engine_create(const ntk_engine_spec *spec, ntk_engine **out) {
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP,
                      spec->sweep_samples * ntk_graph_outputs(network->graph),
                      sizeof(double), &engine->outputs));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP,
+                     ntk_seed_elements(network, spec->sweep_samples, network->outputs),
+                     element(engine), &engine->seeds));
   NTK_TRY(ntk_sweep_create(network->net, sweep_limits(spec), network->groups->wanted,
                            &engine->sweep));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(ntk_place), &engine->place1));
@@ -162,6 +172,7 @@ void ntk_engine_destroy(ntk_engine **handle) {
   ntk_sweep_destroy(&engine->sweep);
   ntk_free(&engine->inputs);
   ntk_free(&engine->outputs);
+  ntk_free(&engine->seeds);
   ntk_free(&engine->scratch);
   ntk_free(&engine->place1);
   ntk_free(&engine->place2);
@@ -179,6 +190,14 @@ double ntk_engine_forming_seconds(const ntk_engine *engine) {
 
 /* ---- sweeping -------------------------------------------------------------------------
  */
+
+/* A row block being swept. */
+typedef struct swept {
+  int side;
+  int64_t first, n;  /* its samples */
+  int64_t output, o; /* its outputs */
+  char *buffer;
+} swept;
 
 /* One chunk of samples on its way into a block's buffer. */
 typedef struct chunk {
@@ -213,40 +232,71 @@ static void take_cotangent(void *user, int value, ntk_array cotangent) {
   }
 }
 
-static ntk_status sweep_chunk(ntk_engine *engine, int side, int64_t first, int64_t i0,
-                              int64_t n, int64_t output, int64_t o, void *buffer) {
+/* Reads the inputs of samples i0 .. i0 + n of the block, and their seeds where they have
+ * their own. */
+static ntk_status read_chunk(ntk_engine *engine, const swept *b, int64_t i0, int64_t n) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_engine_spec *spec = &engine->spec;
+  const ntk_samples *samples = &spec->sides[b->side];
+  NTK_TRY(samples->read(samples->self, b->first + i0, n, spec->network->net->dtype,
+                        engine->inputs));
+  if (!spec->network->seeds)
+    NTK_TRY(spec->seeds(spec->user, b->side, b->first + i0, n, engine->seeds));
+done:
+  return status;
+}
+
+/* Seeds of the block's outputs for the chunk in hand. */
+static ntk_seeds seeds_of(const ntk_engine *engine, const swept *b) {
+  const ntk_network *network = engine->spec.network;
+  const int64_t O = ntk_graph_outputs(network->graph);
+  const char *seeds = network->seeds ? network->seeds : engine->seeds;
+  return (ntk_seeds){seeds + b->output * O * (int64_t)element(engine),
+                     network->seeds ? 0 : network->outputs * O};
+}
+
+/* What a product needs of the chunk: [n, inputs] of all samples, then their seeds [n, o, O]
+ * where they have their own. */
+static void keep_samples(const ntk_engine *engine, const swept *b, int64_t i0, int64_t n) {
+  const ntk_network *network = engine->spec.network;
+  const size_t row = (size_t)input_size(network) * element(engine);
+  const size_t seed = (size_t)ntk_seed_elements(network, 1, b->o) * element(engine);
+  const ntk_seeds seeds = seeds_of(engine, b);
+  memcpy(b->buffer + (size_t)i0 * row, engine->inputs, (size_t)n * row);
+  for (int64_t i = 0; seed > 0 && i < n; i++)
+    memcpy(b->buffer + (size_t)b->n * row + (size_t)(i0 + i) * seed,
+           (const char *)seeds.data + i * seeds.outer * (int64_t)element(engine), seed);
+}
+
+static ntk_status sweep_chunk(ntk_engine *engine, const swept *b, int64_t i0, int64_t n) {
   ntk_status status = NTK_SUCCESS;
   const ntk_engine_spec *spec = &engine->spec;
   const ntk_network *network = spec->network;
-  const ntk_samples *samples = &spec->sides[side];
-  const int64_t O = ntk_graph_outputs(network->graph);
   const void *inputs = engine->inputs;
   chunk c = {.engine = engine,
              .capture = {.net = network->net,
                          .sweep = engine->sweep,
-                         .buffer = buffer,
+                         .buffer = b->buffer,
                          .i0 = i0,
                          .n = n,
-                         .o = o,
+                         .o = b->o,
                          .scratch = engine->scratch,
                          .scratch_stride = engine->scratch_stride}};
-  NTK_TRY(samples->read(samples->self, first + i0, n, network->net->dtype, engine->inputs));
-  NTK_TRY(ntk_sweep_forward(engine->sweep, n, &inputs, samples->base + first + i0));
-  if (spec->outputs && output == 0) {
+  NTK_TRY(read_chunk(engine, b, i0, n));
+  NTK_TRY(ntk_sweep_forward(engine->sweep, n, &inputs,
+                            spec->sides[b->side].base + b->first + i0));
+  if (spec->outputs && b->output == 0) {
     ntk_sweep_outputs(engine->sweep, engine->outputs);
-    NTK_TRY(spec->outputs(spec->user, side, first + i0, n, engine->outputs));
+    NTK_TRY(spec->outputs(spec->user, b->side, b->first + i0, n, engine->outputs));
   }
   if (is_ntvp(engine)) {
-    const size_t bytes = (size_t)input_size(network) * element(engine);
-    memcpy((char *)buffer + (size_t)i0 * bytes, engine->inputs, (size_t)n * bytes);
+    keep_samples(engine, b, i0, n);
     goto done;
   }
   for (int i = 0; i < network->groups->count; i++)
     (network->net->dtype == NTK_F64 ? ntk_capture_x_f64 : ntk_capture_x_f32)(
         &c.capture, &network->groups->groups[i], &engine->place1[i]);
-  ntk_sweep_backward(engine->sweep, o,
-                     (char *)network->seeds + output * O * (int64_t)element(engine), false,
-                     take_cotangent, &c);
+  ntk_sweep_backward(engine->sweep, b->o, seeds_of(engine, b), false, take_cotangent, &c);
 done:
   return status;
 }
@@ -255,6 +305,7 @@ ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int6
                             int64_t o, void *buffer) {
   ntk_status status = NTK_SUCCESS;
   ntk_engine *engine = self;
+  const swept b = {side, first, n, output, o, buffer};
   const int64_t step = engine->spec.sweep_samples;
   if (!is_ntvp(engine)) {
     (void)place_block(&engine->spec, n, o, engine->place1);
@@ -262,8 +313,7 @@ ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int6
       memset(buffer, 0, (size_t)ntk_engine_block_bytes(engine, n, o));
   }
   for (int64_t i0 = 0; i0 < n; i0 += step)
-    NTK_TRY(sweep_chunk(engine, side, first, i0, n - i0 < step ? n - i0 : step, output, o,
-                        buffer));
+    NTK_TRY(sweep_chunk(engine, &b, i0, n - i0 < step ? n - i0 : step));
 done:
   return status;
 }

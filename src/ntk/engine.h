@@ -29,10 +29,11 @@ typedef struct ntk_network {
   ntk_net *net;
   ntk_groups *groups;
   ntk_constant *constants; /* [groups] */
-  void *seeds;             /* [outputs, O of the graph], net's type */
-  int64_t outputs;         /* cotangents */
+  void *seeds;     /* [outputs, O of the graph], net's type; NULL: of each sample its own */
+  int64_t outputs; /* cotangents */
 } ntk_network;
-/* seeds: [outputs, O] cotangents as f64, copied. */
+/* seeds: [outputs, O] cotangents as f64, copied; NULL: samples have their own, so that no
+ * group is constant and engines read them. */
 NTK_CHECKED ntk_status ntk_network_create(const ntk_graph *graph, ntk_dtype dtype,
                                           bool jacobian, int64_t outputs,
                                           const double *seeds, ntk_network *out);
@@ -50,6 +51,9 @@ typedef struct ntk_engine_spec {
   /* Receives the network's outputs [n, O] of samples swept on a side; NULL: not wanted. */
   ntk_status (*outputs)(void *user, int side, int64_t first, int64_t n,
                         const double *values);
+  /* Cotangents [n, outputs, O] in the net's type of samples first .. first + n of a side;
+   * called only where the network has none. */
+  ntk_status (*seeds)(void *user, int side, int64_t first, int64_t n, void *out);
   void *user;
 } ntk_engine_spec;
 

@@ -10,6 +10,7 @@ struct ntk_engine {
   ntk_sweep *sweep;
   void *inputs;    /* [sweep_samples, input size] */
   double *outputs; /* [sweep_samples, O] */
+  void *seeds;     /* [sweep_samples, outputs, O] where samples have their own, else [0] */
   void *scratch;   /* [threads][scratch_stride] */
   int64_t scratch_stride;
   bool needs_zero;            /* a part of D or J may be left unwritten, or is added to */
@@ -25,6 +26,11 @@ struct ntk_engine {
 
 /* Bytes of the constant workspace for directions and for sweeps. */
 #define NTK_WORKSPACE_BYTES ((int64_t)256 << 20)
+
+/* Elements of the seeds of n samples and o outputs: none where all samples share them. */
+static inline int64_t ntk_seed_elements(const ntk_network *network, int64_t n, int64_t o) {
+  return network->seeds ? 0 : n * o * ntk_graph_outputs(network->graph);
+}
 
 NTK_CHECKED ntk_status ntk_ntvp_create(ntk_engine *engine);
 /* Bytes that create would allocate: one sample's directions may exceed the workspace. */

@@ -134,10 +134,10 @@ static ntk_status find_constants(ntk_network *network) {
   }
   for (; c.first < network->outputs; c.first += chunk) {
     c.count = network->outputs - c.first < chunk ? network->outputs - c.first : chunk;
-    ntk_sweep_backward(sweep, c.count,
-                       (char *)network->seeds +
-                           c.first * O * (int64_t)ntk_dtype_bytes(network->net->dtype),
-                       true, collect, &c);
+    const ntk_seeds seeds = {.data = (char *)network->seeds +
+                                     c.first * O *
+                                         (int64_t)ntk_dtype_bytes(network->net->dtype)};
+    ntk_sweep_backward(sweep, c.count, seeds, true, collect, &c);
     NTK_TRY(c.status);
   }
   for (int64_t i = 0; i < count; i++)
@@ -163,12 +163,15 @@ ntk_status ntk_network_create(const ntk_graph *graph, ntk_dtype dtype, bool jaco
   const int64_t O = ntk_graph_outputs(graph);
   *out = (ntk_network){.graph = graph, .outputs = outputs};
   NTK_TRY(ntk_net_create(graph, dtype, &out->net));
-  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, outputs * O, ntk_dtype_bytes(dtype), &out->seeds));
-  ntk_convert(NTK_F64, seeds, dtype, out->seeds, outputs * O);
+  if (seeds) {
+    NTK_TRY(
+        ntk_malloc(NTK_MEMORY_GENERAL, outputs * O, ntk_dtype_bytes(dtype), &out->seeds));
+    ntk_convert(NTK_F64, seeds, dtype, out->seeds, outputs * O);
+  }
   NTK_TRY(ntk_groups_create(out->net, jacobian, &out->groups));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, out->groups->count, sizeof(ntk_constant),
                      &out->constants));
-  if (!jacobian)
+  if (!jacobian && seeds)
     NTK_TRY(find_constants(out));
 done:
   if (status != NTK_SUCCESS)

@@ -90,40 +90,63 @@ static void take_jacobian(void *user, int value, ntk_array cotangent) {
   }
 }
 
-/* seed[o] . tangent of direction d at sample i. */
-static double project(const ntk_engine *engine, int64_t o, int64_t d, int64_t i,
-                      int64_t n) {
+/* Seeds of the outputs of a block for its samples i ..: the network's, or the block's own
+ * behind its n samples. */
+static ntk_seeds block_seeds(const ntk_engine *engine, const void *block, int64_t n,
+                             int64_t output, int64_t o, int64_t i) {
   const ntk_network *network = engine->spec.network;
-  const ntk_dtype dtype = network->net->dtype;
+  const ntk_graph *graph = network->graph;
+  const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
+  const int64_t O = ntk_graph_outputs(graph),
+                size = ntk_graph_size(graph, graph->inputs[0]);
+  if (network->seeds)
+    return (ntk_seeds){(const char *)network->seeds + output * O * bytes, 0};
+  return (ntk_seeds){(const char *)block + (n * size + i * o * O) * bytes, o * O};
+}
+
+/* One chunk of samples of each side. */
+typedef struct product {
+  const ntk_engine *engine;
+  const ntk_tile *tile;
+  int64_t i0, n, j0, m;
+  ntk_seeds seeds; /* of the rows */
+  double *acc;
+} product;
+
+/* seed[o] . tangent of direction d at sample i of the chunk. */
+static double project(const product *c, int64_t o, int64_t d, int64_t i) {
+  const ntk_network *network = c->engine->spec.network;
+  const void *tangents = c->engine->tangents;
   const int64_t O = ntk_graph_outputs(network->graph);
   double sum = 0;
   for (int64_t k = 0; k < O; k++) {
-    const int64_t s = o * O + k, t = (d * n + i) * O + k;
-    sum += dtype == NTK_F64
-               ? ((const double *)network->seeds)[s] * ((const double *)engine->tangents)[t]
-               : (double)((const float *)network->seeds)[s] *
-                     (double)((const float *)engine->tangents)[t];
+    const int64_t s = i * c->seeds.outer + o * O + k, t = (d * c->n + i) * O + k;
+    sum += network->net->dtype == NTK_F64
+               ? ((const double *)c->seeds.data)[s] * ((const double *)tangents)[t]
+               : (double)((const float *)c->seeds.data)[s] *
+                     (double)((const float *)tangents)[t];
   }
   return sum;
 }
 
-static void add_tangents(const ntk_engine *engine, const ntk_tile *tile, int64_t i0,
-                         int64_t n, int64_t j0, int64_t m, double *acc) {
+static void add_tangents(const product *c) {
+  const ntk_tile *tile = c->tile;
   const int64_t n1 = tile->row_count, o1 = tile->row_outputs;
   const int64_t n2 = tile->column_count, o2 = tile->column_outputs;
-  const double scale = engine->spec.scale;
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t j = 0; j < m; j++)
+  const ntk_form form = c->engine->spec.form;
+  const double scale = c->engine->spec.scale;
+  for (int64_t i = 0; i < c->n; i++)
+    for (int64_t j = 0; j < c->m; j++)
       for (int64_t p = 0; p < o2; p++) {
-        if (engine->spec.form == NTK_FORM_FULL) {
+        if (form == NTK_FORM_FULL) {
           for (int64_t o = 0; o < o1; o++)
-            acc[(((i0 + i) * o1 + o) * n2 + j0 + j) * o2 + p] +=
-                scale * project(engine, tile->row_output + o, j * o2 + p, i, n);
+            c->acc[(((c->i0 + i) * o1 + o) * n2 + c->j0 + j) * o2 + p] +=
+                scale * project(c, o, j * o2 + p, i);
           continue;
         }
-        const double same = scale * project(engine, tile->row_output + p, j * o2 + p, i, n);
-        const int64_t at = (i0 + i) * n2 + j0 + j;
-        acc[engine->spec.form == NTK_FORM_TRACE ? at : p * n1 * n2 + at] += same;
+        const double same = scale * project(c, p, j * o2 + p, i);
+        const int64_t at = (c->i0 + i) * n2 + c->j0 + j;
+        c->acc[form == NTK_FORM_TRACE ? at : p * n1 * n2 + at] += same;
       }
 }
 
@@ -134,24 +157,34 @@ ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const voi
   const ntk_graph *graph = network->graph;
   const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
   const int64_t sample = ntk_graph_size(graph, graph->inputs[0]) * bytes;
-  const int64_t step = engine->spec.sweep_samples, O = ntk_graph_outputs(graph);
+  const int64_t step = engine->spec.sweep_samples;
   for (int64_t j0 = 0; j0 < tile->column_count; j0 += step) {
     const int64_t m = tile->column_count - j0 < step ? tile->column_count - j0 : step;
     const void *x2 = (const char *)column + j0 * sample;
     const columns_chunk c = {engine, m, tile->column_outputs};
     NTK_TRY(ntk_sweep_forward(engine->sweep, m, &x2,
                               engine->spec.sides[1].base + tile->column_first + j0));
-    ntk_sweep_backward(engine->sweep, c.p,
-                       (char *)network->seeds + tile->column_output * O * bytes, false,
-                       take_jacobian, (void *)(uintptr_t)&c);
+    ntk_sweep_backward(
+        engine->sweep, c.p,
+        block_seeds(engine, column, tile->column_count, tile->column_output, c.p, j0),
+        false, take_jacobian, (void *)(uintptr_t)&c);
     for (int64_t i0 = 0; i0 < tile->row_count; i0 += step) {
       const int64_t n = tile->row_count - i0 < step ? tile->row_count - i0 : step;
       const void *x1 = (const char *)row + i0 * sample;
+      const product part = {.engine = engine,
+                            .tile = tile,
+                            .i0 = i0,
+                            .n = n,
+                            .j0 = j0,
+                            .m = m,
+                            .seeds = block_seeds(engine, row, tile->row_count,
+                                                 tile->row_output, tile->row_outputs, i0),
+                            .acc = acc};
       NTK_TRY(ntk_sweep_forward(engine->rows, n, &x1,
                                 engine->spec.sides[0].base + tile->row_first + i0));
       ntk_sweep_tangent(engine->rows, m * c.p, (const void *const *)engine->jacobian,
                         engine->tangents);
-      add_tangents(engine, tile, i0, n, j0, m, acc);
+      add_tangents(&part);
     }
   }
 done:

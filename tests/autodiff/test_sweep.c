@@ -44,6 +44,9 @@ static trial trial_make(subject s) {
   return t;
 }
 
+/* The same seeds for all samples. */
+static ntk_seeds alike(const trial *t) { return (ntk_seeds){.data = t->seeds}; }
+
 static void trial_free(trial *t) {
   ntk_net_destroy(&t->net);
   subject_free(&t->s);
@@ -62,7 +65,7 @@ static bool *all_wanted(const trial *t) {
 
 static ntk_sweep *sweep_make(const trial *t, int64_t n, const bool *wanted) {
   ntk_sweep *sweep;
-  const ntk_sweep_limits limits = {n, SEEDS, DIRECTIONS};
+  const ntk_sweep_limits limits = {n, SEEDS, DIRECTIONS, false};
   succeed(ntk_sweep_create(t->net, limits, wanted, &sweep));
   return sweep;
 }
@@ -189,7 +192,7 @@ static void sweeps_are_adjoint(const trial *t, ntk_sweep *sweep, const void *con
                                const double *tangents) {
   const int64_t O = t->s.O;
   collected c = collected_make(t, t->n);
-  ntk_sweep_backward(sweep, SEEDS, t->seeds, false, collect, &c);
+  ntk_sweep_backward(sweep, SEEDS, alike(t), false, collect, &c);
   for (int64_t d = 0; d < DIRECTIONS; d++)
     for (int64_t i = 0; i < t->n; i++)
       for (int64_t o = 0; o < SEEDS; o++) {
@@ -287,7 +290,7 @@ static void wanted_alone(const trial *t, const collected *all) {
     collected c = collected_make(t, t->n);
     ntk_sweep *sweep = sweep_make(t, t->n, wanted);
     forward(t, sweep, 0, t->n, outputs);
-    ntk_sweep_backward(sweep, SEEDS, t->seeds, false, collect, &c);
+    ntk_sweep_backward(sweep, SEEDS, alike(t), false, collect, &c);
     same_cotangent(&c, all, v, 0);
     ntk_sweep_destroy(&sweep);
     collected_free(&c);
@@ -302,7 +305,7 @@ static void constants_need_no_samples(const trial *t, const bool *wanted,
                                       const collected *all) {
   ntk_sweep *sweep = sweep_make(t, 1, wanted);
   collected c = collected_make(t, 1);
-  ntk_sweep_backward(sweep, SEEDS, t->seeds, true, collect, &c);
+  ntk_sweep_backward(sweep, SEEDS, alike(t), true, collect, &c);
   for (int v = 0; v < t->graph->value_count; v++) {
     const bool expected =
         ntk_sweep_is_delivered(sweep, v) && !ntk_sweep_is_per_sample(sweep, v);
@@ -315,6 +318,41 @@ static void constants_need_no_samples(const trial *t, const bool *wanted,
   }
   ntk_sweep_destroy(&sweep);
   collected_free(&c);
+}
+
+/* Samples with seeds of their own get what each gets alone. */
+static void seeds_of_samples(const trial *t, const bool *wanted) {
+  const ntk_sweep_limits limits = {
+      .samples = t->n, .cotangents = SEEDS, .own_seeds = true};
+  const int64_t O = t->s.O, gap = 3; /* between the seeds of two samples */
+  double *seeds = doubles(t->n * (SEEDS * O + gap)), *outputs = doubles(t->n * O);
+  ntk_sweep *sweep, *alone = sweep_make(t, 1, wanted);
+  collected all = collected_make(t, t->n);
+  for (int64_t i = 0; i < t->n * (SEEDS * O + gap); i++)
+    seeds[i] = number(78, (uint64_t)i);
+  succeed(ntk_sweep_create(t->net, limits, wanted, &sweep));
+  forward(t, sweep, 0, t->n, outputs);
+  ntk_sweep_backward(sweep, SEEDS, (ntk_seeds){seeds, SEEDS * O + gap}, false, collect,
+                     &all);
+  for (int64_t i = 0; i < t->n; i++) {
+    collected one = collected_make(t, 1);
+    forward(t, alone, i, 1, outputs);
+    ntk_sweep_backward(alone, SEEDS,
+                       (ntk_seeds){.data = seeds + i * (SEEDS * O + gap)}, false, collect,
+                       &one);
+    for (int v = 0; v < t->graph->value_count; v++) {
+      assert_true((one.values[v] != NULL) == (all.values[v] != NULL));
+      assert_true(!all.values[v] || (!all.shared[v] && ntk_sweep_is_per_sample(sweep, v)));
+      if (all.values[v])
+        same_cotangent(&one, &all, v, i);
+    }
+    collected_free(&one);
+  }
+  ntk_sweep_destroy(&sweep);
+  ntk_sweep_destroy(&alone);
+  collected_free(&all);
+  free(seeds);
+  free(outputs);
 }
 
 /* Every value that has a cotangent: data and parameters, but no integers or constants. */
@@ -332,13 +370,13 @@ static void check_cotangents(const trial *t, bool smooth) {
   ntk_sweep *sweep = sweep_make(t, t->n, wanted);
   collected all = collected_make(t, t->n);
   forward(t, sweep, 0, t->n, outputs);
-  ntk_sweep_backward(sweep, SEEDS, t->seeds, false, collect, &all);
+  ntk_sweep_backward(sweep, SEEDS, alike(t), false, collect, &all);
   for (int v = 0; v < t->graph->value_count; v++)
     assert_true(ntk_sweep_is_delivered(sweep, v) == (all.values[v] != NULL));
   for (int64_t i = 0; i < t->n; i++) {
     collected one = collected_make(t, 1);
     forward(t, sweep, i, 1, outputs);
-    ntk_sweep_backward(sweep, SEEDS, t->seeds, false, collect, &one);
+    ntk_sweep_backward(sweep, SEEDS, alike(t), false, collect, &one);
     for (int v = 0; v < t->graph->value_count; v++)
       if (all.values[v])
         same_cotangent(&one, &all, v, i);
@@ -348,6 +386,7 @@ static void check_cotangents(const trial *t, bool smooth) {
     input_cotangents_are_differences(t, sweep, all.values[t->graph->inputs[0]]);
   wanted_alone(t, &all);
   constants_need_no_samples(t, wanted, &all);
+  seeds_of_samples(t, wanted);
   ntk_sweep_destroy(&sweep);
   collected_free(&all);
   free(outputs);
@@ -393,7 +432,7 @@ static void promised_bytes_are_taken(void **state) {
   (void)state;
   trial t = trial_make(subject_golden(context, "attention"));
   bool *wanted = all_wanted(&t);
-  const ntk_sweep_limits limits = {t.n, SEEDS, DIRECTIONS};
+  const ntk_sweep_limits limits = {t.n, SEEDS, DIRECTIONS, false};
   const int64_t before = ntk_memory_used(NTK_MEMORY_SWEEP);
   int64_t bytes;
   succeed(ntk_sweep_bytes(t.net, limits, wanted, &bytes));
