@@ -322,8 +322,7 @@ static void constants_need_no_samples(const trial *t, const bool *wanted,
 
 /* Samples with seeds of their own get what each gets alone. */
 static void seeds_of_samples(const trial *t, const bool *wanted) {
-  const ntk_sweep_limits limits = {
-      .samples = t->n, .cotangents = SEEDS, .own_seeds = true};
+  const ntk_sweep_limits limits = {.samples = t->n, .cotangents = SEEDS, .own_seeds = true};
   const int64_t O = t->s.O, gap = 3; /* between the seeds of two samples */
   double *seeds = doubles(t->n * (SEEDS * O + gap)), *outputs = doubles(t->n * O);
   ntk_sweep *sweep, *alone = sweep_make(t, 1, wanted);
@@ -337,9 +336,8 @@ static void seeds_of_samples(const trial *t, const bool *wanted) {
   for (int64_t i = 0; i < t->n; i++) {
     collected one = collected_make(t, 1);
     forward(t, alone, i, 1, outputs);
-    ntk_sweep_backward(alone, SEEDS,
-                       (ntk_seeds){.data = seeds + i * (SEEDS * O + gap)}, false, collect,
-                       &one);
+    ntk_sweep_backward(alone, SEEDS, (ntk_seeds){.data = seeds + i * (SEEDS * O + gap)},
+                       false, collect, &one);
     for (int v = 0; v < t->graph->value_count; v++) {
       assert_true((one.values[v] != NULL) == (all.values[v] != NULL));
       assert_true(!all.values[v] || (!all.shared[v] && ntk_sweep_is_per_sample(sweep, v)));

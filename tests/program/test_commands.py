@@ -26,7 +26,8 @@ OPTIONS = {
     "info": "json param freeze only tied parameters-from-constants batch-axis shape",
     "forward": "model inputs output dtype accuracy range freeze",
     "kernel": "model inputs inputs2 range range2 output quiet algorithm reduce trace-scale dtype "
-              "select-outputs cotangents cotangents2 param freeze only tied parameters-from-constants batch-axis shape "
+              "select-outputs cotangents cotangents2 param freeze only tied "
+              "parameters-from-constants batch-axis shape "
               "grid block memory plan write-plan rates recalibrate explain"}
 KERNEL = ["kernel", "--model", "fcn.onnx", "--inputs", "data.h5", "--output"]
 PROVENANCE = ("format program command date hosts ranks threads mpi hdf5 blas model model_sha256 "
