@@ -65,8 +65,12 @@ enum {
   NTK_OP_ADDITIVE =
       4, /* no vjp depends on any value (Add, Concat, ReduceSum, AveragePool) */
   NTK_OP_MULTILINEAR = 8, /* linear in each operand, the others held (Mul, MatMul, Conv) */
-  NTK_OP_DISCRETE = 16 /* no derivative (Shape, Floor, comparisons): output is never data or
-                          parameter with a cotangent; sweeps stop here */
+  NTK_OP_DISCRETE = 16,   /* no derivative (Shape, Floor, comparisons): output is never data
+                             or   parameter with a cotangent; sweeps stop here */
+  NTK_OP_PARTS =
+      32 /* each output is a function of its own (Split): the importer makes a node
+            per output that is used, whose output 0 it is, with the attributes
+            "part", its number in the file, and "parts", how many there are */
 };
 
 enum { NTK_BATCH_NONE = -1 }; /* this operand or output does not carry the batch axis */
@@ -85,10 +89,10 @@ typedef struct ntk_op {
   ntk_status (*infer)(ntk_graph *graph, ntk_node *node);
 
   /* Does the output at batch axis mix samples? Given the axis of each operand that carries
-   * the batch as outermost factor (NTK_BATCH_NONE: none), and of output 0 as the shapes
-   * say, returns false where values of different samples would meet. NULL: elementwise rule
-   * (all carrying operands, aligned at the right as in broadcasting, carry it at the
-   * output's axis). */
+   * the batch (NTK_BATCH_NONE: none), and of output 0 as the shapes say, returns false
+   * where values of different samples would meet. NULL: elementwise rule (all carrying
+   * operands, aligned at the right as in broadcasting, carry it at the output's axis), for
+   * aliases none: the importer follows the batch's place in memory. */
   bool (*keeps_batch)(const ntk_graph *graph, const ntk_node *node, const int *operand_axis,
                       int output_axis);
 

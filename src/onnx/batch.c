@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "onnx/import.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +82,43 @@ static bool elementwise_keeps(const ntk_graph *graph, const ntk_node *node, cons
   return true;
 }
 
+/* Product of the sizes in front of an axis. */
+static int64_t size_before(const ntk_shape *shape, int axis) {
+  int64_t size = 1;
+  for (int d = 0; d < axis; d++)
+    size *= shape->dim[d];
+  return size;
+}
+
+/* An axis that carries the batch is [outer, batch, rest], outer mostly 1: torch's attention
+ * merges tokens and samples, [T, B, K] to [T B, K]. What changes the shape alone keeps the
+ * place of the batch in memory; all else must take such an axis as a whole. Returns the
+ * output's outer, 0 where there is none. */
+static int64_t outer_of(const ntk_graph *one, const ntk_node *node, const int *axes,
+                        const int64_t *outer, int output_axis) {
+  const ntk_shape *y = &one->values[node->outputs[0]].shape;
+  int64_t found = 0;
+  if (node->op->flags & NTK_OP_ALIAS) {
+    const ntk_shape *x = &one->values[node->inputs[0]].shape;
+    const int64_t before = size_before(x, axes[0]) * outer[node->inputs[0]];
+    const int64_t in_front = size_before(y, output_axis);
+    found = in_front > 0 && before % in_front == 0 ? before / in_front : 0;
+    return found > 0 && y->dim[output_axis] % found == 0 ? found : 0;
+  }
+  for (int i = 0; i < node->input_count; i++) {
+    if (axes[i] < 0)
+      continue;
+    const int64_t mine = outer[node->inputs[i]];
+    const int64_t size = one->values[node->inputs[i]].shape.dim[axes[i]];
+    if ((found && found != mine) || (mine > 1 && size != y->dim[output_axis]))
+      return 0;
+    found = mine;
+  }
+  return found;
+}
+
 static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
-                             const ntk_graph *many, int number) {
+                             const ntk_graph *many, int number, int64_t *outer) {
   const ntk_node *node = &one->nodes[number];
   int axes[64];
   const int y = node->outputs[0];
@@ -100,8 +136,11 @@ static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
   if (axis < 0)
     return refuse(import, one, number, "loses or mixes");
   const bool kept = node->op->keeps_batch ? node->op->keeps_batch(one, node, axes, axis)
-                                          : elementwise_keeps(one, node, axes, axis);
-  return kept ? NTK_SUCCESS : refuse(import, one, number, "mixes samples along");
+                    : node->op->flags & NTK_OP_ALIAS
+                        ? axes[0] >= 0
+                        : elementwise_keeps(one, node, axes, axis);
+  outer[y] = kept ? outer_of(one, node, axes, outer, axis) : 0;
+  return outer[y] ? NTK_SUCCESS : refuse(import, one, number, "mixes samples along");
 }
 
 /* Old files list initializers among the inputs, too. */
@@ -155,6 +194,7 @@ ntk_status ntk_batch_build(const ntk_import *import, ntk_graph **out) {
 ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
   ntk_status status = NTK_SUCCESS;
   ntk_graph *many = NULL;
+  int64_t *outer = NULL; /* [values] see outer_of */
   bool any = false;
   for (size_t i = 0; i < import->graph->n_input; i++) {
     int axis;
@@ -173,8 +213,11 @@ ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
       "%s: the network's structure depends on the batch size; re-export with a dynamic "
       "batch",
       import->path);
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, graph->value_count, sizeof *outer, &outer));
+  for (int i = 0; i < graph->input_count; i++)
+    outer[graph->inputs[i]] = 1;
   for (int i = 0; i < graph->node_count; i++)
-    NTK_TRY(check_node(import, graph, many, i));
+    NTK_TRY(check_node(import, graph, many, i, outer));
   for (int i = 0; i < graph->output_count; i++) {
     const int v = graph->outputs[i];
     NTK_REQUIRE(carried_axis(&graph->values[v].shape, &many->values[v].shape) >= 0,
@@ -182,6 +225,7 @@ ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
                 import->path, graph->values[v].name);
   }
 done:
+  ntk_free(&outer);
   ntk_graph_destroy(&many);
   return status;
 }

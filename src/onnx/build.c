@@ -288,11 +288,21 @@ done:
   return status;
 }
 
+static ntk_status add_output(builder *b, const char *name, int number, int k) {
+  ntk_status status = NTK_SUCCESS;
+  int v = -1;
+  NTK_TRY(check_new(b, name));
+  NTK_TRY(add_named_value(b, name, &v));
+  b->graph->values[v].producer = number;
+  b->graph->nodes[number].outputs[k] = v;
+done:
+  return status;
+}
+
 static ntk_status add_outputs(builder *b, const Onnx__NodeProto *proto, int number) {
   ntk_status status = NTK_SUCCESS;
   const ntk_op *op = b->graph->nodes[number].op;
   for (size_t k = 0; k < proto->n_output; k++) {
-    int v = -1;
     const bool used =
         proto->output[k][0] && (k == 0 || ntk_names_get(&b->wanted, proto->output[k]) >= 0);
     if (!used)
@@ -300,10 +310,7 @@ static ntk_status add_outputs(builder *b, const Onnx__NodeProto *proto, int numb
     NTK_REQUIRE((int)k < op->max_out, NTK_ERR_UNSUPPORTED,
                 "%s: node '%s' (%s): output %zu is not supported", b->import->path,
                 b->graph->nodes[number].name, op->name, k);
-    NTK_TRY(check_new(b, proto->output[k]));
-    NTK_TRY(add_named_value(b, proto->output[k], &v));
-    b->graph->values[v].producer = number;
-    b->graph->nodes[number].outputs[k] = v;
+    NTK_TRY(add_output(b, proto->output[k], number, (int)k));
   }
   NTK_REQUIRE(b->graph->nodes[number].outputs[0] >= 0, NTK_ERR_UNSUPPORTED,
               "%s: node '%s' (%s): only output 0 is supported", b->import->path,
@@ -413,22 +420,59 @@ done:
   return status;
 }
 
+/* A node without outputs, its attributes those of the file and `extra` integers. */
+static ntk_status start_node(builder *b, const Onnx__NodeProto *proto, const ntk_op *op,
+                             const int *inputs, int outputs, int extra, int *number) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_graph_add_node(b->graph, node_name(proto), op, (int)proto->n_input, outputs,
+                             number));
+  ntk_node *node = &b->graph->nodes[*number];
+  node->opset = b->import->opset;
+  for (int i = 0; i < node->input_count; i++)
+    node->inputs[i] = inputs[i];
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)proto->n_attribute + extra,
+                     sizeof(ntk_attribute), &node->attributes));
+  node->attribute_count = (int)proto->n_attribute + extra;
+  for (size_t i = 0; i < proto->n_attribute; i++)
+    NTK_TRY(copy_attribute(b, proto->attribute[i], &node->attributes[extra + (int)i]));
+done:
+  return status;
+}
+
+/* NTK_OP_PARTS: a node of its own for each output that something reads. */
+static ntk_status add_parts(builder *b, const Onnx__NodeProto *proto, const ntk_op *op,
+                            const int *inputs) {
+  ntk_status status = NTK_SUCCESS;
+  for (size_t k = 0; k < proto->n_output; k++) {
+    const struct {
+      const char *name;
+      size_t number;
+    } extra[] = {{"part", k}, {"parts", proto->n_output}};
+    int number;
+    if (!proto->output[k][0] || ntk_names_get(&b->wanted, proto->output[k]) < 0)
+      continue;
+    NTK_TRY(start_node(b, proto, op, inputs, 1, 2, &number));
+    for (int i = 0; i < 2; i++) {
+      ntk_attribute *attribute = &b->graph->nodes[number].attributes[i];
+      NTK_TRY(ntk_strdup(extra[i].name, &attribute->name));
+      attribute->kind = NTK_ATTRIBUTE_INT;
+      attribute->i = (int64_t)extra[i].number;
+    }
+    NTK_TRY(add_output(b, proto->output[k], number, 0));
+    NTK_TRY(settle_node(b));
+  }
+done:
+  return status;
+}
+
 static ntk_status add_node(builder *b, const Onnx__NodeProto *proto, const int *inputs) {
   ntk_status status = NTK_SUCCESS;
   const ntk_op *op;
   int number;
   NTK_TRY(find_operator(b, proto, &op));
-  NTK_TRY(ntk_graph_add_node(b->graph, node_name(proto), op, (int)proto->n_input,
-                             (int)proto->n_output, &number));
-  ntk_node *node = &b->graph->nodes[number];
-  node->opset = b->import->opset;
-  for (int i = 0; i < node->input_count; i++)
-    node->inputs[i] = inputs[i];
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)proto->n_attribute, sizeof(ntk_attribute),
-                     &node->attributes));
-  node->attribute_count = (int)proto->n_attribute;
-  for (int i = 0; i < node->attribute_count; i++)
-    NTK_TRY(copy_attribute(b, proto->attribute[i], &node->attributes[i]));
+  if (op->flags & NTK_OP_PARTS)
+    return add_parts(b, proto, op, inputs);
+  NTK_TRY(start_node(b, proto, op, inputs, (int)proto->n_output, 0, &number));
   NTK_TRY(add_outputs(b, proto, number));
   NTK_TRY(settle_node(b));
 done:

@@ -51,6 +51,7 @@
   X(slice)                                                                                 \
   X(softmax)                                                                               \
   X(softplus)                                                                              \
+  X(split)                                                                                 \
   X(sqrt)                                                                                  \
   X(squeeze)                                                                               \
   X(sub)                                                                                   \

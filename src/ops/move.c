@@ -7,14 +7,14 @@
 /* Operators whose output elements are single elements of their inputs: each says where the
  * elements of an output axis come from. */
 
-#define MOVE_ROW(row, onnx, since, inputs, keeps, ...)                                     \
+#define MOVE_ROW(row, onnx, since, inputs, keeps, more, ...)                               \
   const ntk_op ntk_op_##row = {.name = onnx,                                               \
                                .first = since,                                             \
                                .last = 22,                                                 \
                                .min_in = 1,                                                \
                                .max_in = inputs,                                           \
                                .max_out = 1,                                               \
-                               .flags = NTK_OP_MOVE | NTK_OP_ADDITIVE,                     \
+                               .flags = NTK_OP_MOVE | NTK_OP_ADDITIVE | (more),            \
                                .infer = infer_##row,                                       \
                                .keeps_batch = keeps,                                       \
                                .kernels = {&ntk_move_kernels_f32, &ntk_move_kernels_f64},  \
@@ -110,7 +110,7 @@ static bool transpose_keeps(const ntk_graph *graph, const ntk_node *node,
   return permutation(graph, node, perm) == NTK_SUCCESS &&
          perm[output_axis] == operand_axis[0];
 }
-MOVE_ROW(transpose, "Transpose", 1, 1, transpose_keeps, .not_parameter = 0)
+MOVE_ROW(transpose, "Transpose", 1, 1, transpose_keeps, 0, .not_parameter = 0)
 
 /* ---- Expand ---------------------------------------------------------------------------
  */
@@ -152,7 +152,7 @@ static bool expand_keeps(const ntk_graph *graph, const ntk_node *node,
   return operand_axis[0] >= 0 &&
          x - operand_axis[0] == graph->values[node->outputs[0]].shape.ndim - output_axis;
 }
-MOVE_ROW(expand, "Expand", 8, 2, expand_keeps, .not_parameter = 2)
+MOVE_ROW(expand, "Expand", 8, 2, expand_keeps, 0, .not_parameter = 2)
 
 /* ---- Slice ----------------------------------------------------------------------------
  */
@@ -238,7 +238,73 @@ static bool slice_keeps(const ntk_graph *graph, const ntk_node *node,
   ntk_free(&steps);
   return keeps;
 }
-MOVE_ROW(slice, "Slice", 1, 5, slice_keeps, .not_parameter = 30)
+MOVE_ROW(slice, "Slice", 1, 5, slice_keeps, 0, .not_parameter = 30)
+
+/* ---- Split ----------------------------------------------------------------------------
+ */
+
+/* Elements *from ... *from + *size of an axis of n are the node's part. */
+static ntk_status split_range(const ntk_graph *graph, const ntk_node *node, int64_t n,
+                              int64_t *from, int64_t *size) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t part = ntk_node_int(node, "part", 0),
+                parts = ntk_node_int(node, "parts", 1);
+  const int64_t equal =
+      (n + parts - 1) / parts; /* the last may be shorter since opset 18 */
+  int64_t *sizes = NULL, count, end = 0;
+  NTK_TRY(ntk_ints_of(graph, node, "split", 1, &sizes, &count));
+  const int64_t wanted = count < 0 ? ntk_node_int(node, "num_outputs", parts) : count;
+  NTK_REQUIRE(wanted == parts, NTK_ERR_SHAPE, "%lld outputs, but a split into %lld",
+              (long long)parts, (long long)wanted);
+  NTK_REQUIRE(count >= 0 || n % parts == 0 ||
+                  (node->opset >= 18 && equal * (parts - 1) <= n),
+              NTK_ERR_SHAPE, "an axis of %lld cannot be split into %lld equal parts",
+              (long long)n, (long long)parts);
+  for (int64_t k = 0; k < parts; k++) {
+    const int64_t left = n - end;
+    const int64_t length = sizes ? sizes[k] : left < equal ? left : equal;
+    NTK_REQUIRE(length >= 0 && length <= left, NTK_ERR_SHAPE,
+                "part %lld has %lld elements of %lld that are left", (long long)k,
+                (long long)length, (long long)left);
+    if (k == part) {
+      *from = end;
+      *size = length;
+    }
+    end += length;
+  }
+  NTK_REQUIRE(end == n, NTK_ERR_SHAPE, "parts of %lld elements in all, the axis has %lld",
+              (long long)end, (long long)n);
+done:
+  ntk_free(&sizes);
+  return status;
+}
+
+static ntk_status infer_split(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t from = 0, size = 0;
+  int axis;
+  ntk_view view = {0};
+  NTK_TRY(ntk_require_operands(graph, node, 1));
+  const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
+  NTK_TRY(ntk_normalize_axis(ntk_node_int(node, "axis", 0), x->ndim, &axis));
+  NTK_TRY(split_range(graph, node, x->dim[axis], &from, &size));
+  NTK_TRY(own_view(x, &view));
+  NTK_TRY(slice_axis(&view, axis, from, from + size, 1));
+  NTK_TRY(finish(graph, node, &view, NULL));
+done:
+  ntk_view_clear(&view);
+  return status;
+}
+
+static bool split_keeps(const ntk_graph *graph, const ntk_node *node,
+                        const int *operand_axis, int output_axis) {
+  int axis;
+  return ntk_normalize_axis(ntk_node_int(node, "axis", 0),
+                            ntk_operand(graph, node, 0)->shape.ndim,
+                            &axis) == NTK_SUCCESS &&
+         axis != output_axis && keeps_axis(graph, node, operand_axis, output_axis);
+}
+MOVE_ROW(split, "Split", 2, 2, split_keeps, NTK_OP_PARTS, .not_parameter = 2)
 
 /* ---- Pad ------------------------------------------------------------------------------
  */
@@ -300,7 +366,7 @@ done:
   ntk_view_clear(&view);
   return status;
 }
-MOVE_ROW(pad, "Pad", 2, 4, keeps_axis, .not_parameter = 14)
+MOVE_ROW(pad, "Pad", 2, 4, keeps_axis, 0, .not_parameter = 14)
 
 /* ---- Gather ---------------------------------------------------------------------------
  */
@@ -352,7 +418,7 @@ static bool gather_keeps(const ntk_graph *graph, const ntk_node *node,
   const int added = ntk_operand(graph, node, 1)->shape.ndim - 1;
   return output_axis == operand_axis[0] + (operand_axis[0] > axis ? added : 0);
 }
-MOVE_ROW(gather, "Gather", 1, 2, gather_keeps, .not_parameter = 2)
+MOVE_ROW(gather, "Gather", 1, 2, gather_keeps, 0, .not_parameter = 2)
 
 /* ---- Concat ---------------------------------------------------------------------------
  */
@@ -418,4 +484,4 @@ static bool concat_keeps(const ntk_graph *graph, const ntk_node *node,
       return false;
   return true;
 }
-MOVE_ROW(concat, "Concat", 4, 1 << 16, concat_keeps, .not_parameter = 0)
+MOVE_ROW(concat, "Concat", 4, 1 << 16, concat_keeps, 0, .not_parameter = 0)

@@ -12,21 +12,6 @@ static bool passes(const ntk_graph *graph, const ntk_node *node, int operand, do
   return operand == 0;
 }
 
-/* The batch stays the outermost factor of its axis iff as much lies before it as did. */
-static bool keeps_batch(const ntk_graph *graph, const ntk_node *node,
-                        const int *operand_axis, int output_axis) {
-  const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
-  const ntk_shape *y = &graph->values[node->outputs[0]].shape;
-  int64_t before = 1, after = 1;
-  if (operand_axis[0] < 0)
-    return false;
-  for (int d = 0; d < operand_axis[0]; d++)
-    before *= x->dim[d];
-  for (int d = 0; d < output_axis; d++)
-    after *= y->dim[d];
-  return before == after;
-}
-
 static ntk_status set_shape(ntk_graph *graph, ntk_node *node, const ntk_shape *shape) {
   ntk_status status = NTK_SUCCESS;
   const ntk_value *x = ntk_operand(graph, node, 0);
@@ -156,7 +141,6 @@ done:
       .max_out = 1,                                                                        \
       .flags = NTK_OP_ALIAS | NTK_OP_MOVE | NTK_OP_ADDITIVE,                               \
       .infer = infer_##row,                                                                \
-      .keeps_batch = keeps_batch,                                                          \
       .passes = passes,                                                                    \
       .kernels = {&ntk_unary_kernels_f32, &ntk_unary_kernels_f64}};
 RESHAPE_ROW(flatten, "Flatten", 1, 1)

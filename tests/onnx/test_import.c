@@ -360,6 +360,33 @@ static void test_fold_where(void **state) {
   chain_end(proto, 3);
 }
 
+/* A node for each output that is read, by data, by parameters and at import. */
+static void test_split(void **state) {
+  (void)state;
+  Onnx__ModelProto *proto = chain_start();
+  add_integers(proto, "list", "7 -1 12 3");
+  (void)add_node(proto, "Split", "list", "l0 shape l2 l3");
+  set_int(add_node(proto, "Concat", "shape size", "to"), "axis", 0);
+  add_integers(proto, "size", "12");
+  (void)add_node(proto, "Reshape", "x to", "flat");
+  set_int(add_node(proto, "Split", "flat", "a b c d"), "axis", 1);
+  set_int(add_node(proto, "Concat", "d a b d", "z"), "axis", 1);
+  chain_end(proto, 6); /* Reshape, three parts, Concat, MatMul */
+}
+
+static void refuse_split(const char *inputs, const char *outputs, const char *message) {
+  Onnx__ModelProto *proto = mlp_new();
+  (void)add_node(proto, "Split", inputs, outputs);
+  add_output(proto, "part");
+  expect_refused(proto, NULL, NTK_ERR_UNSUPPORTED, message);
+}
+
+static void test_bad_split(void **state) {
+  (void)state;
+  refuse_split("x", "part other", "an axis of 1 cannot be split into 2 equal parts");
+  refuse_split("x x", "other part", "split is not known");
+}
+
 /* Nodes in any order, and those that no output needs, unsupported ones too. */
 static void test_order_and_dead_nodes(void **state) {
   (void)state;
@@ -546,6 +573,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_fold_slice_cast_mul),
     cmocka_unit_test(test_fold_division_expand),
     cmocka_unit_test(test_fold_where),
+    cmocka_unit_test(test_split),
+    cmocka_unit_test(test_bad_split),
     cmocka_unit_test(test_order_and_dead_nodes),
     cmocka_unit_test(test_initializers_as_inputs),
     cmocka_unit_test(test_external_inside),

@@ -118,6 +118,53 @@ static void test_merged_axis(void **state) {
   expect_refused(end(proto), NULL, NTK_ERR_UNSUPPORTED, "Softmax");
 }
 
+/* Samples behind the positions, as in torch's attention: [3, batch, 4] to [3 batch, 4]. */
+static Onnx__ModelProto *inner_start(void) {
+  Onnx__ModelProto *proto = start("batch 3 4");
+  add_integers(proto, "rows", "-1 4");
+  add_integers(proto, "back", "3 -1 4");
+  add_integers(proto, "wrong", "-1 3 4");
+  set_ints(add_node(proto, "Transpose", "x", "t"), "perm", "1 0 2");
+  (void)add_node(proto, "Reshape", "t rows", "r");
+  return proto;
+}
+
+static void test_merged_axis_inside(void **state) {
+  (void)state;
+  Onnx__ModelProto *proto = inner_start();
+  (void)add_node(proto, "Tanh", "r", "a");
+  (void)add_node(proto, "Reshape", "a back", "b");
+  set_ints(add_node(proto, "Transpose", "b", "h"), "perm", "1 0 2");
+  expect_outputs(end(proto), NULL, 9);
+  /* taken apart as if the samples came first */
+  proto = inner_start();
+  (void)add_node(proto, "Tanh", "r", "a");
+  (void)add_node(proto, "Reshape", "a wrong", "h");
+  expect_refused(end(proto), NULL, NTK_ERR_UNSUPPORTED, "Reshape");
+  /* both orders in one sum */
+  proto = inner_start();
+  (void)add_node(proto, "Reshape", "x rows", "r2");
+  (void)add_node(proto, "Add", "r r2", "h");
+  expect_refused(end(proto), NULL, NTK_ERR_UNSUPPORTED, "Add");
+  /* a piece of the merged axis */
+  proto = inner_start();
+  set_int(add_node(proto, "Split", "r", "a b c"), "axis", 0);
+  (void)add_node(proto, "Relu", "b", "h");
+  expect_refused(end(proto), NULL, NTK_ERR_UNSUPPORTED, "Split");
+}
+
+static void test_split(void **state) {
+  (void)state;
+  Onnx__ModelProto *proto = start("batch 12");
+  set_int(add_node(proto, "Split", "x", "a b c"), "axis", 1);
+  (void)add_node(proto, "Mul", "a c", "h");
+  expect_outputs(end(proto), NULL, 3);
+  proto = start("6 4");
+  add_integers(proto, "sizes", "2 4");
+  (void)add_node(proto, "Split", "x sizes", "a h");
+  expect_refused(end(proto), NULL, NTK_ERR_UNSUPPORTED, "re-export with a dynamic batch");
+}
+
 static void test_transpose(void **state) {
   (void)state;
   Onnx__ModelProto *proto = start("batch 4 5");
@@ -302,6 +349,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_shape_option),
     cmocka_unit_test(test_reshape),
     cmocka_unit_test(test_merged_axis),
+    cmocka_unit_test(test_merged_axis_inside),
+    cmocka_unit_test(test_split),
     cmocka_unit_test(test_transpose),
     cmocka_unit_test(test_reduce),
     cmocka_unit_test(test_softmax_and_concat),

@@ -190,6 +190,18 @@ static double slice_element(const op_test *h, const double *const x[OPERANDS], i
   return x[0][place_of(s, index, s->ndim)];
 }
 
+/* What the parts in front leave. */
+static double split_element(const op_test *h, const double *const x[OPERANDS], int64_t e) {
+  const ntk_shape *s = shape_of(h, 0);
+  const int axis = axis_of(h, ntk_node_int(h->node, "axis", 0), s->ndim);
+  const double share = (double)s->dim[axis] / (double)ntk_node_int(h->node, "parts", 0);
+  int64_t index[NTK_MAX_DIMS];
+  index_of(y_shape(h), e, index);
+  for (int64_t k = 0; k < ntk_node_int(h->node, "part", 0); k++)
+    index[axis] += number(h, "split", 1, k, (int64_t)ceil(share));
+  return x[0][place_of(s, index, s->ndim)];
+}
+
 static double pad_element(const op_test *h, const double *const x[OPERANDS], int64_t e) {
   const ntk_shape *s = shape_of(h, 0);
   const int64_t count = number(h, "", 3, 0, ABSENT) == ABSENT ? s->ndim : 1;
@@ -245,6 +257,8 @@ static double element(const op_test *h, const double *const x[OPERANDS], int64_t
     return transpose_element(h, x, e);
   if (op == &ntk_op_slice)
     return slice_element(h, x, e);
+  if (op == &ntk_op_split)
+    return split_element(h, x, e);
   if (op == &ntk_op_pad)
     return pad_element(h, x, e);
   if (op == &ntk_op_gather)
