@@ -33,11 +33,14 @@ static bool shares_d(const ntk_group *group, const ntk_source_uses *uses) {
   return true;
 }
 
-static ntk_status add_name(ntk_group *group, const char *name) {
+/* part: of a tensor in several parts, else -1. */
+static ntk_status add_name(ntk_group *group, const char *name, int part) {
   ntk_status status = NTK_SUCCESS;
   ntk_text text = {0};
   NTK_TRY(ntk_text_add(&text, "%s%s%s", group->name ? group->name : "",
                        group->name ? "+" : "", name));
+  if (part >= 0)
+    NTK_TRY(ntk_text_add(&text, "[%d]", part));
   ntk_free(&group->name);
   NTK_TRY(ntk_strdup(text.data, &group->name));
 done:
@@ -74,7 +77,8 @@ static ntk_status add_x_parts(const ntk_net *net, ntk_group *group,
   }
   group->x_count++;
   group->K += uses->uses[0].use.K;
-  NTK_TRY(add_name(group, net->graph->values[uses->source].name));
+  NTK_TRY(add_name(group, net->graph->values[uses->source].name,
+                   uses->parts > 1 ? uses->part : -1));
 done:
   return status;
 }
@@ -133,7 +137,7 @@ static ntk_status add_dense(const ntk_net *net, ntk_groups *groups, int *dense,
   group->d_count++;
   group->C += size;
   if (group->d_count <= 4)
-    NTK_TRY(add_name(group, net->graph->values[source].name));
+    NTK_TRY(add_name(group, net->graph->values[source].name, -1));
 done:
   return status;
 }
@@ -191,7 +195,7 @@ static ntk_status merge_shared_x(ntk_groups *groups) {
         }
       a->d_count += b->d_count;
       a->C += b->C;
-      NTK_TRY(add_name(a, b->name));
+      NTK_TRY(add_name(a, b->name, -1));
       clear_group(b);
       memmove(b, b + 1, (size_t)(groups->count - j - 1) * sizeof *b);
       groups->count--;
@@ -207,28 +211,48 @@ static void mark_wanted(ntk_groups *groups) {
         groups->wanted[groups->groups[i].sections[s].d[d].root] = true;
 }
 
-/* Weights open groups or join them; then what has X = 1 joins, or is dense. */
-static ntk_status place_sources(const ntk_net *net, ntk_groups *groups,
-                                const ntk_source_uses *uses, bool ones, int *dense) {
+/* The group that has the D of these uses, else groups->count. */
+static int sharing_group(const ntk_groups *groups, const ntk_source_uses *uses) {
+  int into = 0;
+  while (into < groups->count && !shares_d(&groups->groups[into], uses))
+    into++;
+  return into;
+}
+
+/* Weights open groups or join them. */
+static ntk_status place_weights(const ntk_net *net, ntk_groups *groups,
+                                const ntk_uses_list *uses) {
   ntk_status status = NTK_SUCCESS;
-  for (int i = 0; i < net->graph->parameter_count; i++) {
-    const ntk_source_uses *source = &uses[i];
-    if (source->dense || source->count == 0) {
-      if (source->dense && ones)
-        NTK_TRY(add_dense(net, groups, dense, source->source));
+  for (int i = 0; i < uses->count; i++) {
+    const ntk_source_uses *part = &uses->items[i];
+    if (part->dense || part->count == 0 || part->uses[0].use.x_operand < 0)
       continue;
-    }
-    if ((source->uses[0].use.x_operand < 0) != ones)
-      continue;
-    int into = 0;
-    while (into < groups->count && !shares_d(&groups->groups[into], source))
-      into++;
+    const int into = sharing_group(groups, part);
     if (into < groups->count)
-      NTK_TRY(add_x_parts(net, &groups->groups[into], source));
-    else if (ones)
-      NTK_TRY(add_dense(net, groups, dense, source->source));
+      NTK_TRY(add_x_parts(net, &groups->groups[into], part));
     else
-      NTK_TRY(start_group(net, groups, source));
+      NTK_TRY(start_group(net, groups, part));
+  }
+done:
+  return status;
+}
+
+/* What has X = 1 joins, with all its parts, or is dense. */
+static ntk_status place_ones(const ntk_net *net, ntk_groups *groups,
+                             const ntk_uses_list *uses) {
+  ntk_status status = NTK_SUCCESS;
+  int dense = -1;
+  for (int i = 0; i < uses->count; i += uses->items[i].parts) {
+    const ntk_source_uses *part = &uses->items[i];
+    bool joins = !part->dense;
+    if (!part->dense && (part->count == 0 || part->uses[0].use.x_operand >= 0))
+      continue;
+    for (int p = 0; p < part->parts && joins; p++)
+      joins = sharing_group(groups, part + p) < groups->count;
+    if (!joins)
+      NTK_TRY(add_dense(net, groups, &dense, part->source));
+    for (int p = 0; p < part->parts && joins; p++)
+      NTK_TRY(add_x_parts(net, &groups->groups[sharing_group(groups, part + p)], part + p));
   }
 done:
   return status;
@@ -238,28 +262,25 @@ ntk_status ntk_groups_create(const ntk_net *net, bool jacobian, ntk_groups **out
   ntk_status status = NTK_SUCCESS;
   const ntk_graph *graph = net->graph;
   ntk_groups *groups = NULL;
-  ntk_source_uses *uses = NULL;
+  ntk_uses_list uses = {0};
   int dense = -1;
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof *groups, &groups));
   NTK_TRY(
       ntk_calloc(NTK_MEMORY_GENERAL, graph->value_count, sizeof(bool), &groups->wanted));
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, graph->parameter_count, sizeof *uses, &uses));
   for (int i = 0; i < graph->parameter_count; i++) {
     if (jacobian)
-      uses[i] = (ntk_source_uses){.source = graph->parameters[i], .dense = true};
+      NTK_TRY(add_dense(net, groups, &dense, graph->parameters[i]));
     else
-      NTK_TRY(ntk_uses_find(net, graph->parameters[i], &uses[i]));
+      NTK_TRY(ntk_uses_find(net, graph->parameters[i], &uses));
   }
-  NTK_TRY(place_sources(net, groups, uses, false, &dense));
-  NTK_TRY(place_sources(net, groups, uses, true, &dense));
+  NTK_TRY(place_weights(net, groups, &uses));
+  NTK_TRY(place_ones(net, groups, &uses));
   NTK_TRY(merge_shared_x(groups));
   mark_wanted(groups);
   *out = groups;
   groups = NULL;
 done:
-  for (int i = 0; uses && i < graph->parameter_count; i++)
-    ntk_uses_clear(&uses[i]);
-  ntk_free(&uses);
+  ntk_uses_clear(&uses);
   ntk_groups_destroy(&groups);
   return status;
 }

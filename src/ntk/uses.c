@@ -65,7 +65,7 @@ done:
   return status;
 }
 
-/* A parameter-side node that only moves or scales its one parameter. */
+/* A parameter-side node that only moves, takes a part of, or scales its one parameter. */
 static bool extends_chain(const ntk_net *net, const ntk_node *node, int operand,
                           double *scale) {
   const ntk_graph *graph = net->graph;
@@ -79,8 +79,8 @@ static bool extends_chain(const ntk_net *net, const ntk_node *node, int operand,
     if (node->inputs[i] >= 0 && graph->values[node->inputs[i]].role == NTK_PARAMETER)
       parameters++;
   return (node->op->flags & NTK_OP_MOVE) && parameters == 1 &&
-         ntk_graph_size(graph, node->inputs[operand]) ==
-             ntk_graph_size(graph, node->outputs[0]);
+         ntk_graph_size(graph, node->outputs[0]) <=
+             ntk_graph_size(graph, node->inputs[operand]);
 }
 
 static ntk_status follow(const ntk_net *net, int v, const ntk_found_use *path,
@@ -122,8 +122,8 @@ static double element_of(double marked) {
   return fabs(marked - mark - element) < 1e-6 ? element : -1;
 }
 
-/* Pushes element numbers through the chain: map[g,k,c] = element of the source, -1: none.
- */
+/* Pushes element numbers through the chain, in which nothing grows: map[g,k,c] = element of
+ * the source, -1: none. */
 static ntk_status role_map(const ntk_net *net, int source, const ntk_found_use *found,
                            double *map) {
   ntk_status status = NTK_SUCCESS;
@@ -173,51 +173,10 @@ static bool moves_elements(const ntk_net *net, const ntk_found_use *found) {
   return false;
 }
 
-/* Does the map name every element once? (a Gather may repeat some, a Pad may drop some) */
-static bool is_permutation(const double *map, int64_t size, double *seen) {
-  for (int64_t i = 0; i < size; i++)
-    seen[i] = 0;
-  for (int64_t i = 0; i < size; i++) {
-    const double at = map[i];
-    if (!(at >= 0 && at < (double)size) || seen[(int64_t)at] != 0)
-      return false;
-    seen[(int64_t)at] = 1;
-  }
-  return true;
-}
+/* ---- parts ----------------------------------------------------------------------------
+ */
 
-static bool same_sizes(const ntk_use *a, const ntk_use *b) {
-  return a->G == b->G && a->K == b->K && a->C == b->C &&
-         (a->x_operand < 0) == (b->x_operand < 0);
-}
-
-/* A chain of moves must keep every element; several uses concatenate along t only where
- * (g,k,c) means the same element in all. */
-static ntk_status compare_roles(const ntk_net *net, ntk_source_uses *uses) {
-  ntk_status status = NTK_SUCCESS;
-  const int64_t size = ntk_graph_size(net->graph, uses->source);
-  double *first = NULL, *other = NULL;
-  bool moved = false;
-  for (int i = 0; i < uses->count; i++)
-    moved = moved || moves_elements(net, &uses->uses[i]);
-  if (uses->dense || (uses->count < 2 && !moved))
-    goto done;
-  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *first, &first));
-  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *other, &other));
-  NTK_TRY(role_map(net, uses->source, &uses->uses[0], first));
-  uses->dense = !is_permutation(first, size, other);
-  for (int i = 1; i < uses->count && !uses->dense; i++) {
-    uses->dense = !same_sizes(&uses->uses[0].use, &uses->uses[i].use);
-    if (uses->dense)
-      break;
-    NTK_TRY(role_map(net, uses->source, &uses->uses[i], other));
-    uses->dense = memcmp(first, other, (size_t)size * sizeof *first) != 0;
-  }
-done:
-  ntk_free(&first);
-  ntk_free(&other);
-  return status;
-}
+static int64_t elements_of(const ntk_use *use) { return use->G * use->K * use->C; }
 
 static int by_root(const void *a, const void *b) {
   const ntk_found_use *x = a, *y = b;
@@ -226,16 +185,119 @@ static int by_root(const void *a, const void *b) {
   return (x->node > y->node) - (x->node < y->node);
 }
 
-ntk_status ntk_uses_find(const ntk_net *net, int source, ntk_source_uses *out) {
+static ntk_status add_part(ntk_uses_list *list, int source, ntk_source_uses **out) {
   ntk_status status = NTK_SUCCESS;
-  const ntk_found_use start = {.scale = 1};
-  *out = (ntk_source_uses){.source = source};
-  NTK_TRY(follow(net, source, &start, out));
-  if (out->count > 1)
-    qsort(out->uses, (size_t)out->count, sizeof *out->uses, by_root);
-  NTK_TRY(compare_roles(net, out));
+  NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, list->count + 1, sizeof **out, &list->items));
+  *out = &list->items[list->count++];
+  **out = (ntk_source_uses){.source = source};
 done:
   return status;
 }
 
-void ntk_uses_clear(ntk_source_uses *uses) { ntk_free(&uses->uses); }
+/* Do all elements of the part mean the same in both? */
+static bool same_role(const ntk_source_uses *part, const ntk_use *use, const double *map) {
+  const ntk_use *first = &part->uses[0].use;
+  return first->G == use->G && first->K == use->K && first->C == use->C &&
+         memcmp(part->map, map, (size_t)elements_of(use) * sizeof *map) == 0;
+}
+
+/* Marks the elements of a new part; false where one is taken or named twice (a Gather may
+ * repeat some), or where there is none (a Pad fills). */
+static bool take_elements(const double *map, int64_t count, int64_t size, bool *taken) {
+  for (int64_t i = 0; i < count; i++) {
+    if (!(map[i] >= 0 && map[i] < (double)size) || taken[(int64_t)map[i]])
+      return false;
+    taken[(int64_t)map[i]] = true;
+  }
+  return true;
+}
+
+/* Puts a use into the part, of those from `first` on, that holds its elements in the same
+ * places, or opens one; *dense: the elements overlap otherwise. */
+static ntk_status place_use(const ntk_net *net, int source, const ntk_found_use *found,
+                            ntk_uses_list *list, int first, bool *taken, bool *dense) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t count = elements_of(&found->use);
+  double *map = NULL;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, count, sizeof *map, &map));
+  NTK_TRY(role_map(net, source, found, map));
+  int p = first;
+  while (p < list->count && !same_role(&list->items[p], &found->use, map))
+    p++;
+  if (p == list->count) {
+    ntk_source_uses *part;
+    *dense = !take_elements(map, count, ntk_graph_size(net->graph, source), taken);
+    if (*dense)
+      goto done;
+    NTK_TRY(add_part(list, source, &part));
+    part->map = map;
+    map = NULL;
+  }
+  ntk_source_uses *part = &list->items[p];
+  NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, part->count + 1, sizeof *found, &part->uses));
+  part->uses[part->count++] = *found;
+done:
+  ntk_free(&map);
+  return status;
+}
+
+/* Uses of the same elements in the same roles are one part, and concatenate along t; uses
+ * of others (slices of a fused weight) are parts of their own. */
+static ntk_status find_parts(const ntk_net *net, const ntk_source_uses *all,
+                             ntk_uses_list *list, bool *dense) {
+  ntk_status status = NTK_SUCCESS;
+  const int first = list->count;
+  bool *taken = NULL;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, ntk_graph_size(net->graph, all->source),
+                     sizeof *taken, &taken));
+  for (int i = 0; i < all->count && !*dense; i++) {
+    *dense = (all->uses[i].use.x_operand < 0) != (all->uses[0].use.x_operand < 0);
+    if (!*dense)
+      NTK_TRY(place_use(net, all->source, &all->uses[i], list, first, taken, dense));
+  }
+done:
+  ntk_free(&taken);
+  return status;
+}
+
+static void drop_parts(ntk_uses_list *list, int first) {
+  while (list->count > first) {
+    ntk_source_uses *part = &list->items[--list->count];
+    ntk_free(&part->uses);
+    ntk_free(&part->map);
+  }
+}
+
+ntk_status ntk_uses_find(const ntk_net *net, int source, ntk_uses_list *list) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_found_use start = {.scale = 1};
+  const int first = list->count;
+  ntk_source_uses all = {.source = source}, *part;
+  bool moved = false;
+  NTK_TRY(follow(net, source, &start, &all));
+  for (int i = 0; i < all.count; i++)
+    moved = moved || moves_elements(net, &all.uses[i]);
+  if (all.count > 1)
+    qsort(all.uses, (size_t)all.count, sizeof *all.uses, by_root);
+  if (!all.dense && (all.count > 1 || moved)) {
+    NTK_TRY(find_parts(net, &all, list, &all.dense));
+    if (!all.dense)
+      goto done;
+    drop_parts(list, first);
+  }
+  NTK_TRY(add_part(list, source, &part));
+  *part = all;
+  all.uses = NULL;
+done:
+  for (int i = first; i < list->count; i++) {
+    list->items[i].part = i - first;
+    list->items[i].parts = list->count - first;
+  }
+  ntk_free(&all.uses);
+  return status;
+}
+
+void ntk_uses_clear(ntk_uses_list *list) {
+  drop_parts(list, 0);
+  ntk_free(&list->items);
+}

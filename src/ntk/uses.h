@@ -17,16 +17,26 @@ typedef struct ntk_found_use {
   ntk_d_layout layout;
 } ntk_found_use;
 
+/* The uses of one part of a source: of all of it, or of a slice that no other part holds.
+ */
 typedef struct ntk_source_uses {
   int source;
-  bool dense; /* J by vjp */
+  int part, parts; /* number and count of the source's parts, side by side in the list */
+  bool dense;      /* J by vjp: the source's only part */
   int count;
   ntk_found_use *uses; /* by root, then node */
+  double *map; /* [g,k,c] element of the source; NULL where nothing was to compare */
 } ntk_source_uses;
 
-/* Purpose: the uses of one parameter source. dense is set where a path from it to the data
- * is no plain chain, where a use has no factors, or where uses have different roles. */
-NTK_CHECKED ntk_status ntk_uses_find(const ntk_net *net, int source, ntk_source_uses *out);
-void ntk_uses_clear(ntk_source_uses *uses);
+typedef struct ntk_uses_list {
+  int count;
+  ntk_source_uses *items;
+} ntk_uses_list;
+
+/* Purpose: appends the parts of one parameter source. dense is set where a path from it to
+ * the data is no plain chain, where a use has no factors, or where elements are used in
+ * different roles. Elements of no part reach no output. */
+NTK_CHECKED ntk_status ntk_uses_find(const ntk_net *net, int source, ntk_uses_list *list);
+void ntk_uses_clear(ntk_uses_list *list);
 
 #endif

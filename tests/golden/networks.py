@@ -186,6 +186,70 @@ class Attention(nn.Module):
         return self.head(x.mean(1))
 
 
+class CutWeights(nn.Module):
+    """Weights cut before they are used: a fused one, its bias, a stack, rows in reverse."""
+
+    def __init__(self):
+        super().__init__()
+        self.fused = nn.Parameter(torch.empty(18, 6))
+        self.bias = nn.Parameter(torch.empty(18))
+        self.stack = nn.Parameter(torch.empty(2, 6, 6))
+        self.last = nn.Parameter(torch.empty(5, 6))
+
+    def forward(self, x):
+        q, k, v = (F.linear(x, w, b) for w, b in zip(self.fused.split((6, 6, 6)),
+                                                        self.bias.chunk(3)))
+        x = torch.softmax(q @ k.transpose(1, 2), -1) @ v
+        x = torch.tanh(torch.tanh(x @ self.stack[0]) @ self.stack[1])
+        return F.linear(x.mean(1), self.last[1:].flip(0))
+
+
+class VitBlock(nn.Module):
+    """As torch.nn.TransformerEncoderLayer(norm_first=True), q, k and v one after the other."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        samples, tokens, width = x.shape
+        qkv = self.qkv(self.norm1(x)).reshape(samples, tokens, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        y = torch.softmax(q @ k.transpose(-2, -1) * 0.5, -1) @ v
+        x = x + self.out(y.transpose(1, 2).reshape(samples, tokens, width))
+        return x + self.down(gelu(self.up(self.norm2(x))))
+
+
+class Vit(nn.Module):
+    """Patches, class token, position embedding; head on the class token. A head has 4 channels,
+    so that the factor of the attention is exact."""
+
+    def __init__(self, blocks, width=16):
+        super().__init__()
+        self.patch = nn.Conv2d(2, width, 4, 4)
+        self.token = nn.Parameter(torch.empty(1, 1, width))
+        self.position = nn.Parameter(torch.empty(1, 5, width))
+        self.blocks = blocks
+        self.norm, self.head = nn.LayerNorm(width, EPSILON), nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.position
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+def vit_fused():
+    return Vit(nn.Sequential(VitBlock(16, 4), VitBlock(16, 4)))
+
+
+def vit_encoder():
+    return Vit(nn.Sequential(*(nn.TransformerEncoderLayer(
+        16, 4, 64, 0.0, gelu, EPSILON, batch_first=True, norm_first=True) for _ in range(2))))
+
+
 class NtkLinear(nn.Module):
     """y = sqrt(v / fan_in) W x + s b"""
 
@@ -295,6 +359,9 @@ NETWORKS = {
     "transposed": (Transposed, (5,)),
     "ties": (ties, (1, 8, 8)),
     "attention": (Attention, (4, 5)),
+    "cut_weights": (CutWeights, (4, 6)),
+    "vit_fused": (vit_fused, (2, 8, 8)),
+    "vit_encoder": (vit_encoder, (2, 8, 8)),
     "ntk": (ntk, (7,)),
     "scaled_weight": (ScaledWeight, (6,)),
     "weight_norm": (WeightNorm, (6,)),

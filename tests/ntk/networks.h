@@ -76,6 +76,23 @@ static const written written_networks[] = {
     {"one input, two scales", "input x 5; param W 5 4; param V 5 4; constant s 0.5; MatMul "
                               "a x W; Mul b a s; Tanh c b;"
                               "MatMul d x V; Tanh e d; Add y c e; output y 4;"},
+    {"slices that overlap",
+     "input x 3; param W 5 4; Slice a W starts=0, ends=3,; Slice c W starts=2, ends=5,;"
+     "MatMul u x a; MatMul v x c; Tanh t u; Add y t v; output y 4;"},
+    {"a part as weight, a part as bias",
+     "input x 5; param W 6 4; Slice a W starts=0, ends=5,; Slice c W starts=5, ends=6,;"
+     "MatMul u x a; Add v u c; Tanh y v; output y 4;"},
+    {"a slice used twice",
+     "input x 4; param W 8 4; param b 4; Slice a W starts=0, ends=4,; "
+     "Slice c W starts=-4, ends=8,; MatMul u x a; Add s u b; Tanh t s; MatMul v t a;"
+     "Add w v b; Tanh z w; MatMul y z c; output y 4;"},
+    {"rows gathered twice",
+     "input x 5; param W 5 4; Constant i value_ints=0,1,2,3,1; Gather a W i;"
+     "MatMul u x a; Tanh y u; output y 4;"},
+    {"a bias whose half has no weight",
+     "input x 4; param W 4 4; param b 8; Slice a b starts=0, ends=4,;"
+     "Slice c b starts=4, ends=8,; MatMul u x W; Add v u a; Tanh t v; Add y t c;"
+     "output y 4;"},
     {"grouped convolutions of one input",
      "input x 4 5; param W 6 2 3; param V 8 2 3; param R 14 2; Conv a x W group=2; Tanh h "
      "a;"
@@ -109,7 +126,7 @@ static inline void written_node(ntk_writer *writer, char *words[], int count) {
     char *value = strchr(words[i], '=');
     *value++ = 0;
     const int64_t n = written_ints(value, values);
-    if (n > 1 || strcmp(words[i], "axes") == 0)
+    if (strchr(value, ',') || strcmp(words[i], "axes") == 0)
       succeed(ntk_writer_set_ints(writer, words[i], n, values));
     else
       succeed(ntk_writer_set_int(writer, words[i], values[0]));
