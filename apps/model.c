@@ -14,7 +14,7 @@ static ntk_status run(ntk_context *context, ntk_options *options, const char *li
 
 const command command_model = {
     .name = "model",
-    .synopsis = "scantk model fcn|cnn|lenet5|resnet18 [options] --output M.onnx",
+    .synopsis = "scantk model fcn|cnn|lenet5|resnet18|vit [options] --output M.onnx",
     .purpose = "write a network with random parameters as an ONNX file",
     .own = own,
     .objects = {"family"},

@@ -39,9 +39,9 @@ typedef struct ntk_model_info {
 } ntk_model_info;
 NTK_API ntk_model_info ntk_model_get_info(const ntk_model *model);
 
-/* Purpose: write a network of a family (fcn, cnn, lenet5, resnet18) with random parameters
- * as an ONNX file. Collective: rank 0 writes. options: text of the table "family".
- * Errors: NTK_ERR_ARGUMENT, NTK_ERR_EXISTS, NTK_ERR_FILE. */
+/* Purpose: write a network of a family (fcn, cnn, lenet5, resnet18, vit) with random
+ * parameters as an ONNX file. Collective: rank 0 writes. options: text of the table
+ * "family". Errors: NTK_ERR_ARGUMENT, NTK_ERR_EXISTS, NTK_ERR_FILE. */
 NTK_API NTK_CHECKED ntk_status ntk_model_generate(ntk_context *context, const char *family,
                                                   const char *options, const char *path);
 

@@ -10,19 +10,24 @@ static const ntk_option context_table[] = {{.name = NULL}};
 
 static const ntk_option family_table[] = {
     {"input", TEXT, NULL, NONE, "784|3x32x32", false,
-     "shape of one sample (fcn 784, cnn and lenet5 1x28x28, resnet18 3x32x32)"},
+     "shape of one sample (fcn 784, cnn and lenet5 1x28x28, resnet18 and vit 3x32x32)"},
     {"width", NTK_OPTION_INT, NULL, 1, 1 << 20, NULL, false,
-     "neurons or channels of the hidden layers (fcn 512, cnn and resnet18 64)"},
-    {"depth", NTK_OPTION_INT, "3", 0, 1024, NULL, false, "hidden layers (fcn, cnn)"},
+     "neurons or channels of the hidden layers (fcn 512, cnn and resnet18 64, vit 192)"},
+    {"depth", NTK_OPTION_INT, NULL, 0, 1024, NULL, false,
+     "hidden layers (fcn and cnn 3), blocks (vit 6)"},
+    {"patch", NTK_OPTION_INT, NULL, 1, 1 << 20, NULL, false, "side of a patch (vit 4)"},
+    {"heads", NTK_OPTION_INT, NULL, 1, 1 << 20, NULL, false,
+     "heads of the attention (vit width/64)"},
     {"outputs", NTK_OPTION_INT, "10", 1, 1 << 24, NULL, false, "outputs of the network"},
-    {"activation", NTK_OPTION_CHOICE, "relu", NONE, "relu|gelu|tanh|erf|identity", false,
-     "nonlinearity"},
+    {"activation", NTK_OPTION_CHOICE, NULL, NONE, "relu|gelu|tanh|erf|identity", false,
+     "nonlinearity (default relu, vit gelu)"},
     {"parameterization", NTK_OPTION_CHOICE, "standard", NONE, "standard|ntk", false,
      "where the factor sqrt(v/fan_in) stands: in the weights or beside them"},
     {"weight-variance", NTK_OPTION_REAL, NULL, 1e-6, 1e6, NULL, false,
      "v (default 2 for relu, else 1)"},
     {"bias-scale", NTK_OPTION_REAL, "0.1", 0, 1e6, NULL, false,
-     "standard deviation of biases in ntk parameterization"},
+     "standard deviation of what is added (biases, vit's token and positions) in ntk "
+     "parameterization"},
     {"seed", NTK_OPTION_INT, "0", 0, 9e15, NULL, false, "of the random parameters"},
     {.name = NULL}};
 

@@ -409,7 +409,8 @@ static void generated_networks(void **state) {
       {"fcn", "--input 9 --width 12 --depth 2 --outputs 3 --activation gelu"},
       {"fcn", "--input 9 --width 12 --depth 0 --outputs 3 --parameterization ntk"},
       {"cnn", "--input 2x7x6 --width 4 --depth 2 --outputs 3 --activation erf"},
-      {"resnet18", "--input 3x8x8 --width 2 --activation tanh"}};
+      {"resnet18", "--input 3x8x8 --width 2 --activation tanh"},
+      {"vit", "--input 2x6x9 --patch 3 --width 6 --heads 2 --depth 1 --outputs 2"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     trial t = trial_make(subject_generated(context, cases[i][0], cases[i][1], 3, 1));
     check_tangents(&t, true);

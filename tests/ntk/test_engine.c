@@ -152,7 +152,8 @@ static void generated_networks(void **state) {
       {"cnn", "--input 2x9x8 --width 6 --depth 2 --outputs 3 --activation tanh", 9, 7},
       {"fcn", "--input 20 --width 30 --depth 2 --outputs 400 --activation erf", 3, 2},
       {"lenet5", "--input 1x28x28 --activation tanh --parameterization ntk", 3, 2},
-      {"resnet18", "--input 3x8x8 --width 4 --activation tanh", 2, 3}};
+      {"resnet18", "--input 3x8x8 --width 4 --activation tanh", 2, 3},
+      {"vit", "--input 2x6x9 --patch 3 --width 6 --heads 3 --depth 1 --outputs 3", 4, 3}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     subject s = subject_generated(context, cases[i].family, cases[i].options, cases[i].n1,
                                   cases[i].n2);

@@ -138,6 +138,39 @@ static void test_parameter_counts(void **state) {
   assert_int_equal(parameters("lenet5", "--input 3x32x32"), 62006);
   assert_int_equal(parameters("resnet18", NULL), 11169162);
   assert_int_equal(parameters("resnet18", "--width 8"), 175802);
+  /* patches, token, positions; per block two norms, four layers; norm, head */
+  assert_int_equal(parameters("vit", NULL),
+                   49 * 192 + 192 + 65 * 192 +
+                       6 * (4 * 192 + 193 * 576 + 193 * 192 + 193 * 768 + 769 * 192) +
+                       2 * 192 + 193 * 10);
+  assert_int_equal(parameters("vit",
+                              "--input 2x6x9 --patch 3 --width 8 --heads 4 --depth 1 "
+                              "--outputs 5 --parameterization ntk"),
+                   19 * 8 + 8 + 7 * 8 + 4 * 8 + 9 * 24 + 9 * 8 + 9 * 32 + 33 * 8 + 16 + 45);
+}
+
+static void test_vit(void **state) {
+  (void)state;
+  const char *const options = "--width 64 --heads 2 --depth 2 --seed 3";
+  Onnx__ModelProto *model = generate("vit", options);
+  assert_int_equal(count_nodes(model, "Softmax"), 2);
+  assert_int_equal(count_nodes(model, "Erf"), 2); /* gelu where no activation is named */
+  assert_int_equal(attribute(node(model, "patch"), "strides")->ints[1], 4);
+  assert_int_equal(tensor(model, "position")->dims[1], 65);
+  assert_normal(tensor(model, "position"), 0.02 * 0.02);
+  assert_normal(tensor(model, "block1.attention.qkv.weight"), 1.0 / 64);
+  assert_true(element(tensor(model, "norm.weight"), 63) == 1);
+  assert_true(fabs(constant(model, "block0.attention.q.scaled.constant") - sqrt(1.0 / 32)) <
+              1e-8);
+  release(model);
+  model = generate("vit", "--width 64 --depth 1 --parameterization ntk --activation relu");
+  assert_normal(tensor(model, "position"), 1);
+  assert_normal(tensor(model, "block0.mlp.down.weight"), 1);
+  assert_true(fabs(constant(model, "position.scaled.constant") - 0.1) < 1e-8);
+  assert_true(fabs(constant(model, "block0.mlp.down.scaled.constant") - sqrt(2.0 / 256)) <
+              1e-8);
+  assert_int_equal(count_nodes(model, "Relu"), 1);
+  release(model);
 }
 
 static void test_header(void **state) {
@@ -273,6 +306,12 @@ static void test_refusals(void **state) {
       {"lenet5", "--input 1x30x30", "--input"},
       {"lenet5", "--width 3", "--width"},
       {"resnet18", "--depth 3", "--depth"},
+      {"fcn", "--patch 2", "--patch"},
+      {"cnn", "--heads 2", "--heads"},
+      {"vit", "--input 784", "--input"},
+      {"vit", "--input 1x28x30", "--patch 4"},
+      {"vit", "--width 100 --heads 3", "--heads 3"},
+      {"vit", "--heads 0", "heads"},
       {"resnet18", "--activation sine", "activation"},
   };
   assert_int_equal(ntk_model_generate(context, "lenet5", NULL, path), NTK_ERR_EXISTS);
@@ -295,6 +334,7 @@ int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_parameter_counts),
+      cmocka_unit_test(test_vit),
       cmocka_unit_test(test_header),
       cmocka_unit_test(test_standard),
       cmocka_unit_test(test_ntk),

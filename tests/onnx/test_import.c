@@ -161,7 +161,8 @@ static void test_generated_files(void **state) {
       {"fcn", "--input 2x3 --width 5 --depth 1 --activation gelu", 35 + 60, 10},
       {"cnn", "--width 4 --depth 2 --input 1x8x8", 40 + 37 * 4 + 50, 10},
       {"lenet5", NULL, 61706, 10},
-      {"resnet18", "--width 8", 175802, 10}};
+      {"resnet18", "--width 8", 175802, 10},
+      {"vit", "--width 16 --depth 2", 49 * 16 + 66 * 16 + 2 * 3280 + 32 + 170, 10}};
   char path[64];
   (void)snprintf(path, sizeof path, "/tmp/scantk-import-%d.onnx", (int)getpid());
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -137,6 +137,13 @@ def resnet18(width, outputs):
     return count + dense(inputs, outputs)
 
 
+def vit(patches, width, depth, outputs):
+    block = (4 * width + dense(width, 3 * width) + dense(width, width) + dense(width, 4 * width) +
+             dense(4 * width, width))
+    return conv(3, width, 4) + (patches + 2) * width + depth * block + 2 * width + dense(
+        width, outputs)
+
+
 FAMILIES = [
     ("fcn", ["--input", "12", "--width", "8", "--depth", "2", "--outputs", "3"],
      dense(12, 8) + dense(8, 8) + dense(8, 3)),
@@ -144,7 +151,9 @@ FAMILIES = [
      conv(2, 4, 3) + conv(4, 4, 3) + dense(4, 3)),
     ("lenet5", [], conv(1, 6, 5) + conv(6, 16, 5) + dense(400, 120) + dense(120, 84) +
      dense(84, 10)),
-    ("resnet18", ["--width", "4", "--outputs", "3"], resnet18(4, 3))]
+    ("resnet18", ["--width", "4", "--outputs", "3"], resnet18(4, 3)),
+    ("vit", ["--input", "3x8x12", "--width", "12", "--heads", "2", "--depth", "2"],
+     vit(6, 12, 2, 10))]
 
 
 def check_family(folder, family, options, parameters):
