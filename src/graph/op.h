@@ -3,6 +3,7 @@
 #define NTK_GRAPH_OP_H
 
 #include "graph/graph.h"
+#include "tensor/window.h"
 
 /* An operator: what the sweeps, the importer and the factor description need to know. One
  * table row each (src/ops). Kernels see operands of ONE sample's shape and an array of
@@ -53,6 +54,10 @@ typedef struct ntk_use {
   int64_t dg, dt1, dt2, dc; /* D[g,t1,t2,c] within the output's elements */
   bool x_custom;            /* X is made by kernels->factor_x (patches) */
   uint64_t x_key;           /* custom: same operand value and key mean same X */
+  /* custom: X[g,t,(c,tap)] are patches of the planes [g, c < channels] of x_operand; NULL:
+   * they are not, or of several images. Belongs to the node. */
+  const ntk_window *window;
+  int64_t channels;
   int64_t xg, xt1, xt2, xk; /* not custom: X[g,t1,t2,k] within x_operand's elements */
   int64_t wg, wk, wc;       /* w[g,k,c] within the operand's elements */
 } ntk_use;

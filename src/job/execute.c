@@ -20,6 +20,8 @@ static ntk_worker worker_of(const ntk_plan *plan) {
   return (ntk_worker){.self = plan->engine,
                       .block_bytes = ntk_engine_block_bytes,
                       .sweep = ntk_engine_sweep,
+                      .packed_bytes = ntk_engine_packed_bytes,
+                      .pack = ntk_engine_pack,
                       .contract = ntk_engine_contract};
 }
 

@@ -31,11 +31,15 @@ typedef struct ntk_worker {
    * leaves the factors in buffer. */
   ntk_status (*sweep)(void *self, int side, int64_t first, int64_t n, int64_t output,
                       int64_t o, void *buffer);
+  /* A column block of n samples and o outputs in the form in which it is contracted, made
+   * once for all row blocks; bytes of that form. */
+  int64_t (*packed_bytes)(void *self, int64_t n, int64_t o);
+  void (*pack)(void *self, int64_t n, int64_t o, const void *column, void *packed);
   /* Adds the contribution of the pair of row blocks to acc (f64, layout of ntk_tile).
    * mirror: the two blocks are the same one, only the half with row index >= column index
    * of the [n,o] x [m,p] matrix need be right; the caller mirrors. */
   ntk_status (*contract)(void *self, const ntk_tile *tile, const void *row,
-                         const void *column, bool mirror, double *acc);
+                         const void *packed, bool mirror, double *acc);
 } ntk_worker;
 
 /* What keeps tiles and outputs. Values are in the job's dtype. Local. */
@@ -70,7 +74,8 @@ int64_t ntk_job_tiles(const ntk_job_shape *shape);
 /* The loop's own memory in bytes for a layout. */
 typedef struct ntk_job_memory {
   int64_t panel;
-  int64_t columns; /* the column block in hand, and the next that this rank sends */
+  int64_t columns; /* the column block in hand, packed; that received, and the next that
+                      this rank sends */
   int64_t tiles;   /* accumulators, values and transposes */
 } ntk_job_memory;
 ntk_job_memory ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layout,

@@ -16,8 +16,10 @@ typedef struct job {
   int64_t panel, panel_at;         /* row blocks held at a time; first of those in hand */
   bool has_all_columns;            /* in the panels: no column block is swept */
   int64_t row_bytes, column_bytes; /* of a slot: factors and a flag */
-  char *rows;                      /* [panel][row_bytes] */
-  char *column, *own;              /* [column_bytes] the one in hand; the next of mine */
+  int64_t packed_bytes;
+  char *rows;         /* [panel][row_bytes] */
+  char *column, *own; /* [column_bytes] the one in hand; the next of mine */
+  char *packed;       /* the one in hand, as it is contracted */
   ntk_tile_buffers tiles;
   ntk_status status;   /* of this rank */
   bool halted;         /* this rank failed or heard of it: it only keeps in step */
@@ -146,7 +148,21 @@ static ntk_status load_column(job *j, int64_t k, const char **factors) {
 /* ---- tiles ----------------------------------------------------------------------------
  */
 
-static void contract(job *j, int64_t row, int64_t J, int64_t p, const char *column) {
+/* The column block in the form for contraction, unless nothing here needs it. */
+static void pack(job *j, int64_t J, int64_t p, const char *column) {
+  const ntk_tile t = ntk_tile_of(j->shape, 0, 0, J, p);
+  const double start = ntk_seconds();
+  bool is_mine = false;
+  for (int64_t row = j->panel_at; row < panel_end(j, j->grid.my_row); row++)
+    is_mine = is_mine || is_contracted(j, block_of(j, row, j->grid.my_row, j->grid.rows),
+                                       row % j->parts, J, p);
+  if (j->halted || !is_mine)
+    return;
+  j->worker->pack(j->worker->self, t.column_count, t.column_outputs, column, j->packed);
+  (void)ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start);
+}
+
+static void contract(job *j, int64_t row, int64_t J, int64_t p) {
   const ntk_job_shape *s = j->shape;
   const int64_t I = block_of(j, row, j->grid.my_row, j->grid.rows), q = row % j->parts;
   if (j->halted || !is_contracted(j, I, q, J, p))
@@ -160,7 +176,7 @@ static void contract(job *j, int64_t row, int64_t J, int64_t p, const char *colu
   if (!sums || q == 0)
     memset(acc, 0, (size_t)j->tiles.elements * sizeof *acc);
   j->status =
-      j->worker->contract(j->worker->self, &tile, row_slot(j, row), column, mirror, acc);
+      j->worker->contract(j->worker->self, &tile, row_slot(j, row), j->packed, mirror, acc);
   start = ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start);
   if (j->status == NTK_SUCCESS && (!sums || q == j->parts - 1))
     j->status = ntk_tile_finish(s, &tile, I == J, mirror, acc, &j->tiles, j->sink);
@@ -188,8 +204,9 @@ static ntk_status column_step(job *j, int64_t k) {
       !is_needed(j, J, k % j->parts))
     goto done;
   NTK_TRY(load_column(j, k, &factors));
+  pack(j, J, k % j->parts, factors);
   for (int64_t row = j->panel_at; row < panel_end(j, g->my_row); row++)
-    contract(j, row, J, k % j->parts, factors);
+    contract(j, row, J, k % j->parts);
   report_progress(j);
 done:
   return status;
@@ -273,6 +290,8 @@ static void set_sizes(job *j, const ntk_job_shape *s, const ntk_layout *layout,
       worker->block_bytes(worker->self, s->block < s->rows ? s->block : s->rows, Q));
   j->column_bytes = slot_bytes(
       worker->block_bytes(worker->self, s->block < s->columns ? s->block : s->columns, Q));
+  j->packed_bytes =
+      worker->packed_bytes(worker->self, s->block < s->columns ? s->block : s->columns, Q);
 }
 
 static ntk_status allocate(job *j) {
@@ -282,6 +301,7 @@ static ntk_status allocate(job *j) {
     NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->column));
   if (!j->has_all_columns)
     NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->column_bytes, 1, &j->own));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_FACTORS, j->packed_bytes, 1, &j->packed));
   NTK_TRY(ntk_tile_buffers_create(j->shape, j->panel / j->parts, &j->tiles));
 done:
   return status;
@@ -303,6 +323,7 @@ done:
   ntk_free(&j.rows);
   ntk_free(&j.column);
   ntk_free(&j.own);
+  ntk_free(&j.packed);
   ntk_tile_buffers_destroy(&j.tiles);
   return status;
 }
@@ -326,6 +347,6 @@ ntk_job_memory ntk_job_bytes(const ntk_job_shape *shape, const ntk_layout *layou
   set_sizes(&j, shape, layout, worker);
   const int columns = (layout->grid_rows > 1) + !j.has_all_columns;
   return (ntk_job_memory){.panel = j.panel * j.row_bytes,
-                          .columns = columns * j.column_bytes,
+                          .columns = columns * j.column_bytes + j.packed_bytes,
                           .tiles = ntk_tile_buffers_bytes(shape, j.panel / j.parts)};
 }

@@ -291,8 +291,14 @@ static int64_t planned_block_bytes(void *self, int64_t n, int64_t o) {
   return ntk_block_bytes(self, n, o);
 }
 
+static int64_t planned_packed_bytes(void *self, int64_t n, int64_t o) {
+  return ntk_packed_bytes(self, n, o);
+}
+
 static void count_memory(ntk_plan *plan) {
-  const ntk_worker worker = {.self = &plan->spec, .block_bytes = planned_block_bytes};
+  const ntk_worker worker = {.self = &plan->spec,
+                             .block_bytes = planned_block_bytes,
+                             .packed_bytes = planned_packed_bytes};
   const ntk_job_memory m = ntk_job_bytes(&plan->shape, &plan->layout, &worker);
   plan->memory.panel = m.panel;
   plan->memory.column = m.columns;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/block.h"
+#include "ntk/pixels.h"
 
 const char *ntk_order_name(ntk_order order) {
   static const char *const names[] = {
@@ -27,10 +28,34 @@ static int64_t take(int64_t *at, int64_t elements) {
   return start;
 }
 
+static int64_t chunks_of(int64_t C) { return (C + NTK_CHUNK - 1) / NTK_CHUNK; }
+
+static void place_d(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
+                    int64_t o, ntk_place *p, int64_t *at) {
+  const int64_t T = group->T, C = group->C;
+  if (order == NTK_ORDER_LEFT_TO_RIGHT) {
+    p->dt = o * NTK_CHUNK;
+    p->d_o = NTK_CHUNK;
+    p->dchunk = T * o * NTK_CHUNK;
+    p->dn = chunks_of(C) * p->dchunk;
+  } else if (form == NTK_FORM_TRACE) {
+    p->dn = o * T * C;
+    p->d_o = C;
+    p->dt = o * C;
+  } else {
+    const bool by_sample = form == NTK_FORM_FULL && T == 1;
+    p->dn = by_sample ? o * C : T * C;
+    p->d_o = by_sample ? C : n * T * C;
+    p->dt = C;
+  }
+  p->dg = order == NTK_ORDER_LEFT_TO_RIGHT ? n * p->dn : n * o * T * C;
+  p->d = take(at, group->G * p->dg);
+}
+
 ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
                           int64_t o, int64_t *at) {
   const int64_t G = group->G, T = group->T, K = group->K, C = group->C;
-  ntk_place p = {.x = -1, .d = -1, .j = -1};
+  ntk_place p = {.x = -1, .pixels = -1, .d = -1, .j = -1};
   if (order == NTK_ORDER_OUTSIDE_IN && !group->unit_x) {
     p.j = take(at, n * o * G * C * K);
     p.jn = form == NTK_FORM_DIAGONAL ? G * C * K : o * G * C * K;
@@ -38,32 +63,16 @@ ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form
     return p;
   }
   if (!group->unit_x) {
-    p.x = take(at, G * n * T * K);
-    p.xg = n * T * K;
-    p.xn = T * K;
-    p.xt = K;
+    p.xt = group->row_K;
+    p.xn = T * p.xt;
+    p.xg = n * p.xn;
+    p.x = take(at, G * p.xg);
+    p.pixels_n = group->pixel_size;
+    p.pixels_g = n * p.pixels_n;
+    p.pixels = take(at, G * p.pixels_g);
   }
-  if (order == NTK_ORDER_CONSTANT)
-    return p;
-  p.d = take(at, G * n * o * T * C);
-  p.dg = n * o * T * C;
-  switch (form) {
-  case NTK_FORM_FULL:
-    p.dn = o * T * C;
-    p.d_o = T * C;
-    p.dt = C;
-    break;
-  case NTK_FORM_TRACE:
-    p.dn = T * o * C;
-    p.dt = o * C;
-    p.d_o = C;
-    break;
-  case NTK_FORM_DIAGONAL:
-    p.d_o = n * T * C;
-    p.dn = T * C;
-    p.dt = C;
-    break;
-  }
+  if (order != NTK_ORDER_CONSTANT)
+    place_d(group, order, form, n, o, &p, at);
   return p;
 }
 
@@ -83,32 +92,119 @@ int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group) {
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-int64_t ntk_window_samples(int64_t rows_per_sample, int64_t n) {
-  const int64_t fit = NTK_E_ROWS / rows_per_sample < 1 ? 1 : NTK_E_ROWS / rows_per_sample;
-  const int64_t windows = (n + fit - 1) / fit;
-  return windows > 0 ? (n + windows - 1) / windows : 1; /* all alike: they go to threads */
+/* ---- strips ---------------------------------------------------------------------------
+ */
+
+enum {
+  STRIP_COLUMNS = 384, /* of a product */
+  F_ELEMENTS = 8192    /* of F = A D: left-to-right's second product reads it at once */
+};
+
+int64_t ntk_chunks_at_once(const ntk_group *group, int64_t o) {
+  return least(chunks_of(group->C), most(1, F_ELEMENTS / (group->T * o * NTK_CHUNK)));
 }
 
-/* Most rows of a window of up to n samples: the last block or part of the outputs may be
- * smaller than the others, and its windows then hold more samples than theirs. */
-static int64_t window_rows(int64_t rows_per_sample, int64_t n) {
-  return rows_per_sample > NTK_E_ROWS ? rows_per_sample
-                                      : least(NTK_E_ROWS, n * rows_per_sample);
+static bool is_jacobian(const ntk_group *group, ntk_order order) {
+  return group->unit_x || order == NTK_ORDER_OUTSIDE_IN;
+}
+
+static int64_t strip_samples(const ntk_group *group, ntk_order order, ntk_form form,
+                             int64_t o) {
+  const int64_t T = group->T, u = form == NTK_FORM_FULL ? o : 1;
+  if (is_jacobian(group, order) || (order == NTK_ORDER_INSIDE_OUT && T == 1))
+    return most(1, STRIP_COLUMNS / u);
+  if (order == NTK_ORDER_LEFT_TO_RIGHT)
+    return most(1, least(NTK_PAIR_SAMPLES, 256 / T));
+  return most(1, STRIP_COLUMNS / 2 / T);
+}
+
+static int64_t packed_pixels(const ntk_group *group, int64_t m) {
+  int64_t elements = 0;
+  for (int i = 0; i < group->x_count; i++) {
+    const ntk_x_part *x = &group->sections[0].x[i];
+    for (int64_t c = 0; x->pixels && c < ntk_pixel_classes(x->use.window); c++)
+      elements +=
+          ntk_packed(m * ntk_pixel_class_at(x->use.window, c).count, x->use.channels);
+  }
+  return elements;
+}
+
+static int64_t packed_d(const ntk_group *group, ntk_order order, ntk_form form, int64_t m,
+                        int64_t o) {
+  const int64_t T = group->T, C = group->C;
+  if (is_jacobian(group, order)) {
+    const int64_t length = group->K * C; /* G is counted outside */
+    return form == NTK_FORM_FULL    ? ntk_packed(m * o, length)
+           : form == NTK_FORM_TRACE ? ntk_packed(m, o * length)
+                                    : o * ntk_packed(m, length);
+  }
+  if (order == NTK_ORDER_CONSTANT)
+    return 0;
+  if (order == NTK_ORDER_LEFT_TO_RIGHT)
+    return m * chunks_of(C) * NTK_CHUNK * T * o;
+  if (form == NTK_FORM_TRACE)
+    return ntk_packed(m * T, o * C);
+  return form == NTK_FORM_FULL && T == 1 ? ntk_packed(m * o, C) : o * ntk_packed(m * T, C);
+}
+
+static ntk_strips strips_of(const ntk_group *group, ntk_order order, ntk_form form,
+                            int64_t m, int64_t o) {
+  ntk_strips s = {.samples = m, .d = packed_d(group, order, form, m, o)};
+  if (!is_jacobian(group, order)) {
+    s.x = ntk_packed(m * group->T, group->row_K);
+    s.pixels = packed_pixels(group, m);
+  }
+  s.size = group->G * (s.x + s.pixels + s.d);
+  return s;
+}
+
+ntk_strips ntk_strips_of(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
+                         int64_t o) {
+  return strips_of(group, order, form, least(strip_samples(group, order, form, o), n), o);
+}
+
+int64_t ntk_strips_elements(const ntk_group *group, ntk_order order, ntk_form form,
+                            int64_t n, int64_t o) {
+  const ntk_strips whole = ntk_strips_of(group, order, form, n, o);
+  const int64_t rest = n % whole.samples;
+  return n / whole.samples * whole.size +
+         (rest > 0 ? strips_of(group, order, form, rest, o).size : 0);
+}
+
+/* ---- scratch --------------------------------------------------------------------------
+ */
+
+int64_t ntk_contract_samples(int64_t o) { return most(1, 2 * STRIP_COLUMNS / o); }
+
+/* Of one pair of samples: the Gram of a class of pixels for a whole strip, and what its
+ * shifts take. */
+static int64_t pixels_scratch(const ntk_group *group, int64_t m) {
+  int64_t elements = 0;
+  for (int i = 0; i < group->x_count; i++) {
+    const ntk_x_part *x = &group->sections[0].x[i];
+    if (!x->pixels)
+      continue;
+    const int64_t count = ntk_pixel_class_at(x->use.window, 0).count; /* the largest */
+    elements = most(elements, count * m * count + ntk_pixels_scratch(x->use.window));
+  }
+  return elements;
 }
 
 int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t n, int64_t o) {
-  const bool has_x = !group->unit_x && order != NTK_ORDER_OUTSIDE_IN;
-  const int64_t T = has_x ? group->T : 1;
-  const int64_t rows = window_rows(form == NTK_FORM_FULL ? o * T : T, n); /* of E */
-  const int64_t a = window_rows(T, n);                                    /* of A */
-  switch (order) {
-  case NTK_ORDER_LEFT_TO_RIGHT:
-    return T * T + o * T * group->C + o * o; /* A, F and R of one pair */
-  case NTK_ORDER_CONSTANT:
-    return a * a;
-  default:
-    return rows * rows + a * a + rows; /* E, A and a row of A, expanded */
-  }
+  const int64_t T = group->T, m = least(strip_samples(group, order, form, 1), n);
+  if (is_jacobian(group, order))
+    return 0;
+  if (order == NTK_ORDER_LEFT_TO_RIGHT)
+    return NTK_PAIR_SAMPLES * m * (T * T + o * o * NTK_CHUNK) +
+           most(most(F_ELEMENTS, T * o * NTK_CHUNK), pixels_scratch(group, m));
+  if (T > 1)
+    return T * m * T + pixels_scratch(group, m);
+  int64_t elements = 0; /* of S, and expanded; fewer outputs leave room for more samples */
+  for (int64_t u = 1; u <= (form == NTK_FORM_FULL ? o : 1); u++)
+    elements = most(elements, least(n, ntk_contract_samples(u)) *
+                                  least(n, strip_samples(group, order, form, u)) * (1 + u));
+  return elements;
 }

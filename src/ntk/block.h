@@ -28,13 +28,15 @@ typedef enum ntk_form { NTK_FORM_FULL, NTK_FORM_TRACE, NTK_FORM_DIAGONAL } ntk_f
 ntk_form ntk_form_of(ntk_reduction reduction);
 
 /* A group's place in the buffer, in elements:
- *   X [g, n, t, k]
- *   D full [g, n, o, t, c], trace [g, n, t, o, c], diagonal [g, o, n, t, c]
+ *   X [g, n, t, k] and [g, n, pixels of its parts, channels] (pixels.h)
+ *   D full [g, n, o, t, c] for T = 1, else [g, o, n, t, c]; trace [g, n, t, o, c]; diagonal
+ *     [g, o, n, t, c]; left-to-right [g, n, chunk of 16 c, t, o, 16], zeros behind C
  *   J full and trace [n, o, g, c, k], diagonal [o, n, g, c, k]   (outside-in)
  * at -1: not stored. A group with unit X stores D only (T = K = 1). */
 typedef struct ntk_place {
   int64_t x, xg, xn, xt;
-  int64_t d, dg, dn, d_o, dt;
+  int64_t pixels, pixels_g, pixels_n;
+  int64_t d, dg, dn, d_o, dt, dchunk; /* dchunk: 0, or the stride of chunks of c */
   int64_t j, jn, jo;
 } ntk_place;
 
@@ -78,36 +80,73 @@ typedef struct ntk_constant {
   ntk_constant_entry *entries; /* by o, then p; NULL: this group has none */
 } ntk_constant;
 
-/* Contraction of one group over a pair of row blocks, added to acc (f64; full [n1, o1, n2,
- * o2], trace [n1, n2], diagonal [o1, n1, n2]). */
+/* Vectors along k are packed in slices, channels of D in chunks. */
+enum { NTK_SLICE = 512, NTK_CHUNK = 16 };
+
+/* Elements of `count` packed vectors of length k, for every width of hardware vectors. */
+static inline int64_t ntk_packed(int64_t count, int64_t k) {
+  return (count + NTK_CHUNK - 1) / NTK_CHUNK * NTK_CHUNK * k;
+}
+
+/* The column side of a group, packed for the kernels (micro.h) strip by strip of samples,
+ * so that what a strip's products need stays in cache. In a strip, for each g one after the
+ * other: X (rows; pixels by part and class), then D or J as the order takes it. */
+typedef struct ntk_strips {
+  int64_t samples;      /* of a strip; the last one may have fewer */
+  int64_t x, pixels, d; /* elements of one g in a whole strip */
+  int64_t size;         /* elements of a whole strip */
+} ntk_strips;
+ntk_strips ntk_strips_of(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
+                         int64_t o);
+/* Elements of all strips of n samples. */
+int64_t ntk_strips_elements(const ntk_group *group, ntk_order order, ntk_form form,
+                            int64_t n, int64_t o);
+
+/* Contraction of one group over a pair of row blocks, the column side packed, added to acc
+ * (f64; full [n1, o1, n2, o2], trace [n1, n2], diagonal [o1, n1, n2]). */
 typedef struct ntk_pair {
   const ntk_group *group;
   ntk_order order;
   ntk_form form;
-  const ntk_place *place1, *place2;
-  const void *block1, *block2; /* buffers */
+  const ntk_place *place1;
+  const void *block1, *packed2;
   int64_t n1, o1, n2, o2;
   int64_t output1, output2; /* first outputs of the blocks */
   const ntk_constant *constant;
   bool mirror; /* same block: the half with row >= column suffices */
   double scale;
   double *acc;
-  void *scratch; /* [threads][scratch_stride] */
-  int64_t scratch_stride;
+  void *scratch; /* of this thread */
 } ntk_pair;
-void ntk_contract_f32(const ntk_pair *pair);
-void ntk_contract_f64(const ntk_pair *pair);
+/* The rows of samples i0 .. i0 + n, on the caller's thread; no two rows' rounding depends
+ * on which are taken together. n is at most ntk_contract_samples. */
+void ntk_contract_f32(const ntk_pair *pair, int64_t i0, int64_t n);
+void ntk_contract_f64(const ntk_pair *pair, int64_t i0, int64_t n);
+int64_t ntk_contract_samples(int64_t o);
 
-/* Scratch elements of one thread for blocks of n samples and o outputs. */
+/* Packs strip `number` of a group from a row block of n samples and o outputs. */
+typedef struct ntk_packing {
+  const ntk_group *group;
+  ntk_order order;
+  ntk_form form;
+  const ntk_place *place;
+  const void *block;
+  void *packed;
+  int64_t n, o;
+} ntk_packing;
+void ntk_pack_f32(const ntk_packing *packing, int64_t number);
+void ntk_pack_f64(const ntk_packing *packing, int64_t number);
+
+/* Scratch elements of one thread for blocks of up to n samples and o outputs. */
 int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t n, int64_t o);
 
-/* Samples whose rows of E fill a block that stays in cache; at least one. */
-int64_t ntk_window_samples(int64_t rows_per_sample, int64_t n);
+/* Channels whose F = A D stays in cache (left-to-right), in chunks of 16. */
+int64_t ntk_chunks_at_once(const ntk_group *group, int64_t o);
 
-/* No accumulator takes more terms than this before its sum goes to f64. */
-enum { NTK_CHAIN_TERMS = 4096 };
-/* Rows (and columns) of a block of E that stays in cache. */
-enum { NTK_E_ROWS = 384 };
+enum {
+  NTK_CHAIN_TERMS = 4096, /* no accumulator takes more before its sum goes to f64 */
+  NTK_PAIR_SAMPLES = 4    /* left-to-right goes over tiles of 4 x 4 samples */
+};
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/block.h"
+#include "ntk/pixels.h"
 #include "tensor/real.h"
 #include <omp.h>
 #include <string.h>
@@ -65,15 +66,36 @@ static void fill_strided(const ntk_capture *c, const ntk_x_part *x, int64_t samp
     }
 }
 
-/* X [g, t, k] of one section of one sample. */
+/* X [g, t, k] of one section of one sample; without the parts kept as pixels if `rows`. */
 static void fill_x(const ntk_capture *c, const ntk_group *group, const ntk_section *section,
-                   int64_t sample, real *out, int64_t ld_g, int64_t ld, const areas *area) {
+                   int64_t sample, bool rows, real *out, int64_t ld_g, int64_t ld,
+                   const areas *area) {
   for (int i = 0; i < group->x_count; i++) {
     const ntk_x_part *x = &section->x[i];
+    const int64_t at = rows ? x->at : x->k0;
+    if (rows && x->pixels)
+      continue;
     if (x->value >= 0 && x->use.x_custom)
-      fill_patches(c, x, sample, out + x->k0, group->G, section->T, ld_g, ld, area);
+      fill_patches(c, x, sample, out + at, group->G, section->T, ld_g, ld, area);
     else
-      fill_strided(c, x, sample, out + x->k0, group->G, section->T, ld_g, ld);
+      fill_strided(c, x, sample, out + at, group->G, section->T, ld_g, ld);
+  }
+}
+
+static void keep_pixels(const ntk_capture *c, const ntk_group *group,
+                        const ntk_place *place, int64_t sample) {
+  for (int i = 0; i < group->x_count; i++) {
+    const ntk_x_part *x = &group->sections[0].x[i];
+    if (!x->pixels)
+      continue;
+    const ntk_array value = ntk_sweep_value(c->sweep, x->value);
+    const int64_t size = x->use.channels * ntk_window_plane(x->use.window);
+    for (int64_t g = 0; g < group->G; g++)
+      NTK_REAL(ntk_pixels_keep)
+    (x->use.window, x->use.channels, x->scale,
+     (const real *)value.data + sample * value.outer + g * size,
+     (real *)c->buffer + place->pixels + g * place->pixels_g +
+         (c->i0 + sample) * place->pixels_n + x->at);
   }
 }
 
@@ -88,7 +110,9 @@ void NTK_REAL(ntk_capture_x)(const ntk_capture *c, const ntk_group *group,
       real *out =
           (real *)c->buffer + place->x + (c->i0 + i) * place->xn + section->t0 * place->xt;
       const areas area = areas_of(c, group);
-      fill_x(c, group, section, i, out, place->xg, place->xt, &area);
+      fill_x(c, group, section, i, true, out, place->xg, place->xt, &area);
+      if (group->pixel_size > 0)
+        keep_pixels(c, group, place, i);
     }
 }
 
@@ -117,17 +141,38 @@ static void copy_d(const ntk_d_layout *l, const real *from, real *out, int64_t l
   }
 }
 
+/* Channels c0 .. of one sample and g into chunks of 16. */
+static void store_chunks(const ntk_capture *c, const ntk_place *place,
+                         const ntk_d_part *part, const real *from, int64_t ld_from,
+                         real *to) {
+  for (int64_t k = 0; k < part->layout.C;) {
+    ntk_d_layout layout = part->layout;
+    const int64_t at = part->c0 + k, room = NTK_CHUNK - at % NTK_CHUNK;
+    layout.C = room < layout.C - k ? room : layout.C - k;
+    for (int64_t o = 0; o < c->o; o++)
+      copy_d(&layout, from + o * ld_from + k * layout.dc,
+             to + at / NTK_CHUNK * place->dchunk + o * NTK_CHUNK + at % NTK_CHUNK,
+             place->dt);
+    k += layout.C;
+  }
+}
+
 static void store_d(const ntk_capture *c, const ntk_group *group, const ntk_place *place,
                     const ntk_section *section, const ntk_d_part *part, ntk_array cot) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < c->n; i++)
-    for (int64_t g = 0; g < group->G; g++)
+    for (int64_t g = 0; g < group->G; g++) {
+      const real *from = (const real *)cot.data + i * cot.outer + g * part->layout.dg;
+      real *to = (real *)c->buffer + place->d + g * place->dg + (c->i0 + i) * place->dn +
+                 section->t0 * place->dt;
+      if (place->dchunk > 0) {
+        store_chunks(c, place, part, from, cot.inner, to);
+        continue;
+      }
       for (int64_t o = 0; o < c->o; o++)
-        copy_d(&part->layout,
-               (const real *)cot.data + i * cot.outer + o * cot.inner + g * part->layout.dg,
-               (real *)c->buffer + place->d + g * place->dg + (c->i0 + i) * place->dn +
-                   o * place->d_o + section->t0 * place->dt + part->c0,
+        copy_d(&part->layout, from + o * cot.inner, to + o * place->d_o + part->c0,
                place->dt);
+    }
 }
 
 /* ---- J --------------------------------------------------------------------------------
@@ -161,7 +206,7 @@ static void form_j(const ntk_capture *c, const ntk_group *group, const ntk_place
   const areas area = areas_of(c, group);
   const real *from = (const real *)cot.data + i * cot.outer;
   real *j = (real *)c->buffer + place->j + (c->i0 + i) * place->jn + part->c0 * K;
-  fill_x(c, group, section, i, area.x, T * K, K, &area);
+  fill_x(c, group, section, i, false, area.x, T * K, K, &area);
   if (direct && G == 1 && cot.inner == C * T && place->jo == C * K) {
     add_product(c->o * C, T, K, from, area.x, add, j); /* all outputs at once */
     return;

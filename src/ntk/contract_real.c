@@ -1,300 +1,356 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ntk/block.h"
-#include "tensor/real.h"
-#include <omp.h>
+#include "ntk/micro.h"
+#include "ntk/pixels.h"
+#include <string.h>
 
-/* Every product has one block of E = D1 D2^T in cache for its result, which is folded into
- * the f64 accumulator at once:
- *
- *     acc[n,o,m,p] += scale * sum over t,s of A[n,t,m,s] E[n,o,t,m,p,s],   A = X1 X2^T,
- *
- * outside-in is the same without A (J for D); left-to-right brackets it differently. */
-
-#define NTK_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
-
-static real *scratch_of(const ntk_pair *pair) {
-  return (real *)pair->scratch + omp_get_thread_num() * pair->scratch_stride;
-}
+/* Theta[n,o,m,p] += sum over g, t, s of A[n,t,m,s] E[n,o,t,m,p,s] with A = X1 X2^T and
+ * E = D1 D2^T; outside-in is the same without A (J for D); left-to-right brackets it as
+ * D1 (A D2). The rows of some samples go against one packed strip of columns after the
+ * other. */
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* C = A B^T in chains of bounded length (A and B row-major over k). */
-static void gram(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
-                 int64_t ldb, real *c, int64_t ldc) {
-  for (int64_t k0 = 0; k0 < k; k0 += NTK_CHAIN_TERMS)
-    NTK_REAL(ntk_gemm)
-  (false, true, m, n, least(k - k0, NTK_CHAIN_TERMS), 1, a + k0, lda, b + k0, ldb,
-   k0 > 0 ? 1 : 0, c, ldc);
+/* Rows i0 .. i0 + n against columns j0 .. j0 + m. */
+typedef struct task {
+  const ntk_pair *pair;
+  const NTK_REAL(ntk_micro) * micro;
+  int64_t i0, n, j0, m;
+  int64_t u1, u2;    /* rows and columns of the tile for a sample */
+  const real *strip; /* what is left of it */
+} task;
+
+static const real *row_x(const task *x, int64_t g, int64_t i) {
+  const ntk_place *p = x->pair->place1;
+  return (const real *)x->pair->block1 + p->x + g * p->xg + i * p->xn;
 }
 
-/* ---- products of blocks ---------------------------------------------------------------
+static const real *row_d(const task *x, int64_t g, int64_t i) {
+  const ntk_place *p = x->pair->place1;
+  return (const real *)x->pair->block1 + p->d + g * p->dg + i * p->dn;
+}
+
+/* Where sample i's rows of the tile meet the strip; output o of a diagonal. */
+static double *tile_at(const task *x, int64_t o, int64_t i) {
+  const ntk_pair *p = x->pair;
+  return p->acc + ((o * p->n1 + i) * x->u1 * p->n2 + x->j0) * x->u2;
+}
+
+static int64_t tile_ld(const task *x) { return x->pair->n2 * x->u2; }
+
+static int64_t diagonals(const ntk_pair *p) {
+  return p->form == NTK_FORM_DIAGONAL ? p->o1 : 1;
+}
+
+/* Columns of the tile up to the row's own number plus this are needed. */
+static int64_t diagonal_of(const task *x) {
+  return x->pair->mirror ? x->i0 * x->u1 - x->j0 * x->u2 : INT64_MAX / 2;
+}
+
+/* ---- rows of Jacobians ----------------------------------------------------------------
  */
 
-/* One product over all samples of two row blocks: E rows (n, u, t), columns (m, v, s). */
-typedef struct product {
-  int64_t n1, n2, u1, u2, T, k;
-  const real *d1, *d2;
-  int64_t ld1, ld2;    /* of rows */
-  const real *x1, *x2; /* rows (n, t) of K; NULL: A = 1 */
-  int64_t K;
-  double *acc; /* [n1, u1, n2, u2] */
-} product;
-
-/* acc[j] += a[j] e[j]. */
-NTK_CLONES static void fold_row(int64_t n, const real *restrict a, const real *restrict e,
-                                double *restrict acc) {
-  for (int64_t j = 0; j < n; j++)
-    acc[j] += (double)a[j] * (double)e[j];
-}
-
-NTK_CLONES static void fold_scaled(int64_t n, double scale, const real *restrict e,
-                                   double *restrict acc) {
-  for (int64_t j = 0; j < n; j++)
-    acc[j] += scale * (double)e[j];
-}
-
-/* sum over t,s of A[t,s] E[t,s]: rows in the type of computation, their sums in f64. */
-NTK_CLONES static double fold_positions(int64_t T, const real *restrict a, int64_t lda,
-                                        const real *restrict e, int64_t lde) {
-  double sum = 0;
-  for (int64_t t = 0; t < T; t++) {
-    real row = 0;
-#pragma omp simd reduction(+ : row)
-    for (int64_t s = 0; s < T; s++)
-      row += a[t * lda + s] * e[t * lde + s];
-    sum += (double)row;
+static void strip_of_jacobians(const task *x) {
+  const ntk_pair *p = x->pair;
+  const ntk_group *group = p->group;
+  const int64_t length = group->G * group->K * group->C;
+  const int64_t k = p->form == NTK_FORM_TRACE ? p->o1 * length : length;
+  const real *rows = (const real *)p->block1 +
+                     (group->unit_x ? p->place1->d : p->place1->j) + x->i0 * x->u1 * k;
+  for (int64_t o = 0; o < diagonals(p); o++) {
+    const NTK_REAL(ntk_fold) fold = {.rows = x->n * x->u1,
+                                     .columns = x->m * x->u2,
+                                     .k = k,
+                                     .a = rows + o * p->n1 * length,
+                                     .b = x->strip + o * ntk_packed(x->m, length),
+                                     .lda = k,
+                                     .alpha = p->scale,
+                                     .t = tile_at(x, o, x->i0),
+                                     .ldt = tile_ld(x),
+                                     .diagonal = diagonal_of(x)};
+    x->micro->fold(&fold);
   }
-  return sum;
 }
 
-/* The samples i0 .. of rows and j0 .. of columns that are in hand. */
-typedef struct window {
-  int64_t i0, n, j0, m;
-} window;
+/* ---- A --------------------------------------------------------------------------------
+ */
 
-static void fold_single(const product *p, window w, double scale, const real *a,
-                        const real *e, real *expanded) {
-  const int64_t columns = w.m * p->u2;
-  for (int64_t i = 0; i < w.n; i++) {
-    for (int64_t j = 0; p->x1 && j < w.m; j++)
-      for (int64_t v = 0; v < p->u2; v++)
-        expanded[j * p->u2 + v] = (real)scale * a[i * w.m + j];
-    for (int64_t u = 0; u < p->u1; u++) {
-      double *acc = p->acc + (((w.i0 + i) * p->u1 + u) * p->n2 + w.j0) * p->u2;
-      const real *row = e + (i * p->u1 + u) * columns;
-      if (p->x1)
-        fold_row(columns, expanded, row, acc);
-      else
-        fold_scaled(columns, scale, row, acc);
+/* Adds the shifted Grams of one part's pixels for row sample i; moves the strip on. */
+static const real *add_pixels(const task *x, const ntk_x_part *part, int64_t g, int64_t i,
+                              const real *packed, real *a, int64_t lda, real *scratch) {
+  const ntk_group *group = x->pair->group;
+  const ntk_place *place = x->pair->place1;
+  const int64_t channels = part->use.channels;
+  const real *pixels = (const real *)x->pair->block1 + place->pixels + g * place->pixels_g +
+                       i * place->pixels_n + part->at;
+  for (int64_t c = 0; c < ntk_pixel_classes(part->use.window); c++) {
+    const ntk_pixel_class k = ntk_pixel_class_at(part->use.window, c);
+    const int64_t columns = x->m * k.count;
+    const NTK_REAL(ntk_product) gram = {.rows = k.count,
+                                        .columns = columns,
+                                        .k = channels,
+                                        .a = pixels + k.first * channels,
+                                        .b = packed,
+                                        .c = scratch,
+                                        .lda = channels,
+                                        .ldc = columns};
+    x->micro->multiply(&gram);
+    for (int64_t j = 0; j < x->m; j++)
+      NTK_REAL(ntk_pixels_add)
+    (part->use.window, &k, scratch + j * k.count, columns, a + j * group->T, lda,
+     scratch + k.count * columns);
+    packed += ntk_packed(columns, channels);
+  }
+  return packed;
+}
+
+/* A[n, t, (m,s)] of row samples i .. i + n of one g, n = 1 where there are pixels. */
+static void form_a(const task *x, int64_t g, int64_t i, int64_t n, real *a, real *scratch) {
+  const ntk_group *group = x->pair->group;
+  const int64_t T = group->T, columns = x->m * T;
+  const NTK_REAL(ntk_product) gram = {.rows = n * T,
+                                      .columns = columns,
+                                      .k = group->row_K,
+                                      .a = row_x(x, g, i),
+                                      .b = x->strip,
+                                      .c = a,
+                                      .lda = group->row_K,
+                                      .ldc = columns};
+  const real *packed = x->strip + ntk_packed(columns, group->row_K);
+  if (group->row_K > 0)
+    x->micro->multiply(&gram);
+  else
+    memset(a, 0, (size_t)(n * T * columns) * sizeof *a);
+  for (int part = 0; part < group->x_count; part++)
+    if (group->sections[0].x[part].pixels)
+      packed =
+          add_pixels(x, &group->sections[0].x[part], g, i, packed, a, columns, scratch);
+}
+
+/* ---- inside-out -----------------------------------------------------------------------
+ */
+
+/* S as the factor of every element of the tile's rows. */
+static void expand(const task *x, const real *s, real *out) {
+  const real scale = (real)x->pair->scale;
+  for (int64_t i = 0; i < x->n; i++)
+    for (int64_t j = 0; j < x->m; j++)
+      for (int64_t v = 0; v < x->u2; v++)
+        out[(i * x->m + j) * x->u2 + v] = scale * s[i * x->m + j];
+}
+
+/* T = 1. */
+static void strip_of_samples(const task *x, int64_t g, const real *d) {
+  const ntk_pair *p = x->pair;
+  const int64_t C = p->group->C, k = p->form == NTK_FORM_TRACE ? p->o1 * C : C;
+  real *s = p->scratch, *factor = s + x->n * x->m;
+  form_a(x, g, x->i0, x->n, s, NULL);
+  expand(x, s, factor);
+  for (int64_t o = 0; o < diagonals(p); o++) {
+    const NTK_REAL(ntk_fold) fold = {.rows = x->n * x->u1,
+                                     .columns = x->m * x->u2,
+                                     .k = k,
+                                     .a = row_d(x, g, x->i0) + o * p->place1->d_o,
+                                     .b = d + o * ntk_packed(x->m, C),
+                                     .lda = k,
+                                     .s = factor,
+                                     .lds = x->m * x->u2,
+                                     .s_rows = x->u1,
+                                     .t = tile_at(x, o, x->i0),
+                                     .ldt = tile_ld(x),
+                                     .diagonal = diagonal_of(x)};
+    x->micro->fold(&fold);
+  }
+}
+
+static void strip_of_positions(const task *x, int64_t g, const real *d) {
+  const ntk_pair *p = x->pair;
+  const int64_t T = p->group->T, C = p->group->C, columns = x->m * T;
+  const int64_t k = p->form == NTK_FORM_TRACE ? p->o1 * C : C;
+  real *a = p->scratch;
+  for (int64_t i = x->i0; i < x->i0 + x->n; i++) {
+    if (p->mirror && x->j0 > i)
+      continue;
+    form_a(x, g, i, 1, a, a + T * columns);
+    for (int64_t o = 0; o < diagonals(p); o++) {
+      const NTK_REAL(ntk_fold_positions) fold = {.T = T,
+                                                 .u = x->u1,
+                                                 .v = x->u2,
+                                                 .m = x->m,
+                                                 .k = k,
+                                                 .a = row_d(x, g, i) + o * p->place1->d_o,
+                                                 .stride_a = p->place1->d_o,
+                                                 .b = d + o * ntk_packed(columns, C),
+                                                 .lda = k,
+                                                 .s = a,
+                                                 .lds = columns,
+                                                 .alpha = p->scale,
+                                                 .t = tile_at(x, o, i),
+                                                 .ldt = tile_ld(x)};
+      x->micro->fold_positions(&fold);
     }
   }
-}
-
-static void fold_many(const product *p, window w, double scale, const real *a,
-                      const real *e) {
-  const int64_t T = p->T, lda = w.m * T, lde = w.m * p->u2 * T;
-  for (int64_t i = 0; i < w.n; i++)
-    for (int64_t u = 0; u < p->u1; u++)
-      for (int64_t j = 0; j < w.m; j++)
-        for (int64_t v = 0; v < p->u2; v++)
-          p->acc[(((w.i0 + i) * p->u1 + u) * p->n2 + w.j0 + j) * p->u2 + v] +=
-              scale * fold_positions(T, a + i * T * lda + j * T, lda,
-                                     e + (i * p->u1 + u) * T * lde + (j * p->u2 + v) * T,
-                                     lde);
-}
-
-static void product_window(const ntk_pair *pair, const product *p, window w) {
-  const int64_t T = p->T, rows = w.n * p->u1 * T, columns = w.m * p->u2 * T;
-  real *e = scratch_of(pair), *a = e + rows * columns, *expanded = a;
-  if (p->x1) {
-    expanded = a + w.n * T * w.m * T;
-    gram(w.n * T, w.m * T, p->K, p->x1 + w.i0 * T * p->K, p->K, p->x2 + w.j0 * T * p->K,
-         p->K, a, w.m * T);
-  }
-  for (int64_t k0 = 0; k0 < p->k; k0 += NTK_CHAIN_TERMS) {
-    NTK_REAL(ntk_gemm)
-    (false, true, rows, columns, least(p->k - k0, NTK_CHAIN_TERMS), 1,
-     p->d1 + w.i0 * p->u1 * T * p->ld1 + k0, p->ld1, p->d2 + w.j0 * p->u2 * T * p->ld2 + k0,
-     p->ld2, 0, e, columns);
-    if (T == 1)
-      fold_single(p, w, pair->scale, a, e, expanded);
-    else
-      fold_many(p, w, pair->scale, a, e);
-  }
-}
-
-/* Cuts a pair of blocks into windows of bn x bm samples; each result is one window's. */
-static int64_t count_windows(const ntk_pair *pair, int64_t bn, int64_t bm) {
-  return ((pair->n1 + bn - 1) / bn) * ((pair->n2 + bm - 1) / bm);
-}
-
-static window window_at(const ntk_pair *pair, int64_t bn, int64_t bm, int64_t number) {
-  const int64_t columns = (pair->n2 + bm - 1) / bm;
-  const int64_t i0 = number / columns * bn, j0 = number % columns * bm;
-  return (window){i0, least(bn, pair->n1 - i0), j0, least(bm, pair->n2 - j0)};
-}
-
-/* Is all of the window above the diagonal of a block that will be mirrored? */
-static bool is_mirrored(const ntk_pair *pair, window w) {
-  return pair->mirror && w.j0 >= w.i0 + w.n;
-}
-
-static void run_product(const ntk_pair *pair, const product *p) {
-  const int64_t bn = ntk_window_samples(p->u1 * p->T, p->n1);
-  const int64_t bm = ntk_window_samples(p->u2 * p->T, p->n2);
-/* the same thread for a window of all groups: what it adds to stays in its cache */
-#pragma omp parallel for schedule(static, 1)
-  for (int64_t b = 0; b < count_windows(pair, bn, bm); b++) {
-    const window w = window_at(pair, bn, bm, b);
-    if (!is_mirrored(pair, w))
-      product_window(pair, p, w);
-  }
-}
-
-/* Outside-in, and groups whose D is J: rows are Jacobians. */
-static void contract_jacobians(const ntk_pair *pair) {
-  const ntk_group *g = pair->group;
-  const ntk_place *a = pair->place1, *b = pair->place2;
-  const int64_t length = g->G * g->K * g->C;
-  const real *d1 = (const real *)pair->block1 + (g->unit_x ? a->d : a->j);
-  const real *d2 = (const real *)pair->block2 + (g->unit_x ? b->d : b->j);
-  product p = {.n1 = pair->n1, .n2 = pair->n2, .u1 = 1, .u2 = 1, .T = 1, .acc = pair->acc};
-  if (pair->form == NTK_FORM_FULL) {
-    p.u1 = pair->o1;
-    p.u2 = pair->o2;
-  }
-  p.k = p.ld1 = p.ld2 = pair->form == NTK_FORM_TRACE ? pair->o1 * length : length;
-  const int64_t count = pair->form == NTK_FORM_DIAGONAL ? pair->o1 : 1;
-  for (int64_t o = 0; o < count; o++) {
-    p.d1 = d1 + o * pair->n1 * length;
-    p.d2 = d2 + o * pair->n2 * length;
-    p.acc = pair->acc + o * pair->n1 * pair->n2;
-    run_product(pair, &p);
-  }
-}
-
-static void contract_inside_out(const ntk_pair *pair) {
-  const ntk_group *group = pair->group;
-  const ntk_place *a = pair->place1, *b = pair->place2;
-  const real *block1 = pair->block1, *block2 = pair->block2;
-  const bool full = pair->form == NTK_FORM_FULL;
-  product p = {.n1 = pair->n1,
-               .n2 = pair->n2,
-               .u1 = full ? pair->o1 : 1,
-               .u2 = full ? pair->o2 : 1,
-               .T = group->T,
-               .K = group->K,
-               .k = group->C};
-  if (pair->form == NTK_FORM_TRACE)
-    p.k *= pair->o1;
-  p.ld1 = p.ld2 = p.k;
-  const int64_t count = pair->form == NTK_FORM_DIAGONAL ? pair->o1 : 1;
-  for (int64_t g = 0; g < group->G; g++)
-    for (int64_t o = 0; o < count; o++) {
-      p.x1 = block1 + a->x + g * a->xg;
-      p.x2 = block2 + b->x + g * b->xg;
-      p.d1 = block1 + a->d + g * a->dg + (count > 1 ? o * a->d_o : 0);
-      p.d2 = block2 + b->d + g * b->dg + (count > 1 ? o * b->d_o : 0);
-      p.acc = pair->acc + o * pair->n1 * pair->n2;
-      run_product(pair, &p);
-    }
 }
 
 /* ---- left-to-right --------------------------------------------------------------------
  */
 
-/* One pair of samples: F[p] = A D2[p] [T x C], then R[o,p] = D1[o] . F[p]. */
-static void left_to_right_pair(const ntk_pair *pair, int64_t g, int64_t i, int64_t j) {
-  const ntk_group *group = pair->group;
-  const ntk_place *a = pair->place1, *b = pair->place2;
-  const int64_t T = group->T, C = group->C, length = T * C;
-  const real *block1 = pair->block1, *block2 = pair->block2;
-  const real *d1 = block1 + a->d + g * a->dg + i * a->dn;
-  const real *d2 = block2 + b->d + g * b->dg + j * b->dn;
-  real *A = scratch_of(pair), *F = A + T * T, *R = F + pair->o2 * length;
-  gram(T, T, group->K, block1 + a->x + g * a->xg + i * a->xn, group->K,
-       block2 + b->x + g * b->xg + j * b->xn, group->K, A, T);
-  for (int64_t p = 0; p < pair->o2; p++)
-    NTK_REAL(ntk_gemm)
-  (false, false, T, C, T, 1, A, T, d2 + p * length, C, 0, F + p * length, C);
-  for (int64_t k0 = 0; k0 < length; k0 += NTK_CHAIN_TERMS) {
-    NTK_REAL(ntk_gemm)
-    (false, true, pair->o1, pair->o2, least(length - k0, NTK_CHAIN_TERMS), 1, d1 + k0,
-     length, F + k0, length, 0, R, pair->o2);
-    for (int64_t o = 0; o < pair->o1; o++)
-      fold_scaled(pair->o2, pair->scale, R + o * pair->o2,
-                  pair->acc + ((i * pair->o1 + o) * pair->n2 + j) * pair->o2);
-  }
+/* Row samples i .. i + n against the strip: A of all pairs, sums of D1 (A D2). */
+typedef struct tile {
+  int64_t i, n;
+  real *a, *sums, *f;
+} tile;
+
+static bool is_needed(const task *x, const tile *l, int64_t i, int64_t j) {
+  return !x->pair->mirror || x->j0 + j <= l->i + i;
 }
 
-static void contract_left_to_right(const ntk_pair *pair) {
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t b = 0; b < pair->n1 * pair->n2; b++) {
-    const int64_t i = b / pair->n2, j = b % pair->n2;
-    if (pair->mirror && j > i)
-      continue;
-    for (int64_t g = 0; g < pair->group->G; g++)
-      left_to_right_pair(pair, g, i, j);
+static void add_sums(const task *x, const tile *l) {
+  const int64_t o1 = x->pair->o1, o2 = x->pair->o2, size = o1 * o2 * NTK_CHUNK;
+  for (int64_t i = 0; i < l->n; i++)
+    for (int64_t j = 0; j < x->m; j++)
+      x->micro->add_dots(o1, o2, l->sums + (i * x->m + j) * size, x->pair->scale,
+                         tile_at(x, 0, l->i + i) + j * o2, tile_ld(x));
+  memset(l->sums, 0, (size_t)(l->n * x->m * size) * sizeof(real));
+}
+
+/* Some chunks of channels of one pair; a sum's vector has at least four lanes in f32. */
+static void pair_of_samples(const task *x, const tile *l, int64_t g, int64_t i, int64_t j,
+                            int64_t chunk, int64_t chunks, const real *d2) {
+  const ntk_pair *p = x->pair;
+  const int64_t T = p->group->T, lda = x->m * T, columns = chunks * p->o2 * NTK_CHUNK;
+  const NTK_REAL(ntk_product) product = {.rows = T,
+                                         .columns = columns,
+                                         .k = T,
+                                         .a = l->a + i * T * lda + j * T,
+                                         .b = d2,
+                                         .c = l->f,
+                                         .lda = lda,
+                                         .ldc = columns};
+  const NTK_REAL(ntk_dots)
+      dots = {.chunks = chunks,
+              .T = T,
+              .o = p->o1,
+              .p = p->o2,
+              .d = row_d(x, g, l->i + i) + chunk * p->place1->dchunk,
+              .f = l->f,
+              .ldf = columns,
+              .r = l->sums + (i * x->m + j) * p->o1 * p->o2 * NTK_CHUNK};
+  x->micro->multiply(&product);
+  x->micro->dots(&dots);
+}
+
+static void left_to_right_tile(const task *x, const tile *l, int64_t g, const real *d) {
+  const ntk_pair *p = x->pair;
+  const int64_t T = p->group->T, chunks = p->place1->dn / p->place1->dchunk;
+  const int64_t step = ntk_chunks_at_once(p->group, p->o2);
+  const int64_t chunk = T * p->o2 * NTK_CHUNK, terms = step * T * (NTK_CHUNK / 4);
+  int64_t chain = 0;
+  for (int64_t i = 0; i < l->n; i++)
+    form_a(x, g, l->i + i, 1, l->a + i * T * x->m * T, l->f);
+  for (int64_t c = 0; c < chunks; c += step) {
+    const int64_t count = least(step, chunks - c);
+    for (int64_t j = 0; j < x->m; j++)
+      for (int64_t i = 0; i < l->n; i++)
+        if (is_needed(x, l, i, j))
+          pair_of_samples(x, l, g, i, j, c, count, d + (j * chunks + c) * chunk);
+    chain += terms;
+    if (chain + terms > NTK_CHAIN_TERMS) {
+      add_sums(x, l);
+      chain = 0;
+    }
+  }
+  if (chain > 0)
+    add_sums(x, l);
+}
+
+static void strip_of_pairs(const task *x, int64_t g, const real *d) {
+  const ntk_pair *p = x->pair;
+  const int64_t T = p->group->T;
+  tile l = {.a = p->scratch};
+  l.sums = l.a + NTK_PAIR_SAMPLES * T * x->m * T;
+  l.f = l.sums + NTK_PAIR_SAMPLES * x->m * p->o1 * p->o2 * NTK_CHUNK;
+  memset(l.sums, 0, (size_t)(l.f - l.sums) * sizeof(real));
+  for (int64_t i = 0; i < x->n; i += NTK_PAIR_SAMPLES) {
+    l.i = x->i0 + i;
+    l.n = least(NTK_PAIR_SAMPLES, x->n - i);
+    left_to_right_tile(x, &l, g, d);
   }
 }
 
 /* ---- constant D -----------------------------------------------------------------------
  */
 
-static double *constant_target(const ntk_pair *pair, const ntk_constant_entry *entry,
-                               int64_t i, int64_t j) {
-  const int64_t o = entry->o - pair->output1, p = entry->p - pair->output2;
-  if (o < 0 || o >= pair->o1 || p < 0 || p >= pair->o2)
+static double *constant_target(const task *x, const ntk_constant_entry *entry, int64_t i) {
+  const ntk_pair *p = x->pair;
+  const int64_t o = entry->o - p->output1, q = entry->p - p->output2;
+  if (o < 0 || o >= p->o1 || q < 0 || q >= p->o2 ||
+      (p->form != NTK_FORM_FULL && entry->o != entry->p))
     return NULL;
-  switch (pair->form) {
-  case NTK_FORM_FULL:
-    return pair->acc + ((i * pair->o1 + o) * pair->n2 + j) * pair->o2 + p;
-  case NTK_FORM_TRACE:
-    return entry->o == entry->p ? pair->acc + i * pair->n2 + j : NULL;
+  if (p->form == NTK_FORM_FULL)
+    return tile_at(x, 0, i) + o * tile_ld(x) + q;
+  return tile_at(x, p->form == NTK_FORM_DIAGONAL ? o : 0, i);
+}
+
+static void add_constants(const task *x, int64_t i, const real *a) {
+  const ntk_pair *p = x->pair;
+  const int64_t T = p->group->T, columns = x->m * T;
+  for (int64_t k = 0; k < p->constant->count; k++) {
+    const ntk_constant_entry *entry = &p->constant->entries[k];
+    double *to = constant_target(x, entry, i);
+    for (int64_t j = 0; to && j < x->m; j++)
+      to[j * x->u2] +=
+          p->scale * entry->e * (double)a[entry->t * columns + j * T + entry->s];
+  }
+}
+
+static void strip_of_constants(const task *x, int64_t g) {
+  const int64_t T = x->pair->group->T, step = T == 1 ? x->n : 1, size = T * x->m * T;
+  real *a = x->pair->scratch;
+  for (int64_t i = 0; i < x->n; i += step) {
+    form_a(x, g, x->i0 + i, step, a, a + step * size);
+    for (int64_t k = 0; k < step; k++)
+      add_constants(x, x->i0 + i + k, a + k * size);
+  }
+}
+
+/* ---- all of them ----------------------------------------------------------------------
+ */
+
+static void contract_strip(const task *x, int64_t g, const real *d) {
+  switch (x->pair->order) {
+  case NTK_ORDER_LEFT_TO_RIGHT:
+    strip_of_pairs(x, g, d);
+    break;
+  case NTK_ORDER_CONSTANT:
+    strip_of_constants(x, g);
+    break;
   default:
-    return entry->o == entry->p ? pair->acc + (o * pair->n1 + i) * pair->n2 + j : NULL;
+    if (x->pair->group->T > 1)
+      strip_of_positions(x, g, d);
+    else
+      strip_of_samples(x, g, d);
   }
 }
 
-static void constant_window(const ntk_pair *pair, window w) {
-  const ntk_group *group = pair->group;
-  const int64_t T = group->T, K = group->K, ld = w.m * T;
-  real *A = scratch_of(pair);
-  gram(w.n * T, ld, K, (const real *)pair->block1 + pair->place1->x + w.i0 * T * K, K,
-       (const real *)pair->block2 + pair->place2->x + w.j0 * T * K, K, A, ld);
-  for (int64_t k = 0; k < pair->constant->count; k++) {
-    const ntk_constant_entry *entry = &pair->constant->entries[k];
-    const real *a = A + entry->t * ld + entry->s;
-    for (int64_t i = 0; i < w.n; i++)
-      for (int64_t j = 0; j < w.m; j++) {
-        double *to = constant_target(pair, entry, w.i0 + i, w.j0 + j);
-        if (!to)
-          break;
-        *to += pair->scale * entry->e * (double)a[i * T * ld + j * T];
-      }
+void NTK_REAL(ntk_contract)(const ntk_pair *p, int64_t i0, int64_t n) {
+  const bool full = p->form == NTK_FORM_FULL;
+  const ntk_strips whole = ntk_strips_of(p->group, p->order, p->form, p->n2, p->o2);
+  const int64_t columns = p->mirror ? least(i0 + n, p->n2) : p->n2; /* that are needed */
+  task x = {.pair = p,
+            .micro = NTK_REAL(ntk_micro_get)(),
+            .i0 = i0,
+            .n = n,
+            .u1 = full ? p->o1 : 1,
+            .u2 = full ? p->o2 : 1};
+  for (; x.j0 < columns; x.j0 += whole.samples) {
+    x.m = least(whole.samples, p->n2 - x.j0);
+    const ntk_strips s = ntk_strips_of(p->group, p->order, p->form, x.m, p->o2);
+    x.strip = (const real *)p->packed2 + x.j0 / whole.samples * whole.size;
+    if (p->group->unit_x || p->order == NTK_ORDER_OUTSIDE_IN) {
+      strip_of_jacobians(&x);
+      continue;
+    }
+    for (int64_t g = 0; g < p->group->G; g++, x.strip += s.x + s.pixels + s.d)
+      contract_strip(&x, g, x.strip + s.x + s.pixels);
   }
-}
-
-static void contract_constant(const ntk_pair *pair) {
-  const bool full = pair->form == NTK_FORM_FULL; /* the windows of E: acc is in cache */
-  const int64_t T = pair->group->T;
-  const int64_t bn = ntk_window_samples(T * (full ? pair->o1 : 1), pair->n1);
-  const int64_t bm = ntk_window_samples(T * (full ? pair->o2 : 1), pair->n2);
-#pragma omp parallel for schedule(static, 1)
-  for (int64_t b = 0; b < count_windows(pair, bn, bm); b++) {
-    const window w = window_at(pair, bn, bm, b);
-    if (!is_mirrored(pair, w))
-      constant_window(pair, w);
-  }
-}
-
-void NTK_REAL(ntk_contract)(const ntk_pair *pair) {
-  if (pair->group->unit_x || pair->order == NTK_ORDER_OUTSIDE_IN)
-    contract_jacobians(pair);
-  else if (pair->order == NTK_ORDER_CONSTANT)
-    contract_constant(pair);
-  else if (pair->order == NTK_ORDER_LEFT_TO_RIGHT)
-    contract_left_to_right(pair);
-  else
-    contract_inside_out(pair);
 }

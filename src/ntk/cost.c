@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/cost.h"
+#include "ntk/pixels.h"
 
 static double pairs_of(const ntk_cost_shape *s) {
   const double pairs = (double)s->n1 * (double)s->n2;
@@ -27,38 +28,42 @@ static double flops_of(ntk_order order, const ntk_cost_shape *s, double G, doubl
   }
 }
 
-/* Seconds of the products of one order, from their shapes. */
+/* Operations of A for a pair of samples and one g; a shift costs about as much as eight. */
+static double flops_of_a(const ntk_group *group) {
+  const double T = (double)group->T;
+  double flops = 2 * T * T * (double)group->row_K;
+  for (int i = 0; i < group->x_count; i++) {
+    const ntk_x_part *x = &group->sections[0].x[i];
+    if (!x->pixels)
+      continue;
+    for (int64_t c = 0; c < ntk_pixel_classes(x->use.window); c++) {
+      const double n = (double)ntk_pixel_class_at(x->use.window, c).count;
+      flops += 2 * n * n * (double)x->use.channels;
+    }
+    for (int a = 0; a < 3; a++)
+      flops += 8 * T * T * (double)x->use.window->kernel[a];
+  }
+  return flops;
+}
+
+/* Seconds of the products of one order, from their operations. */
 static double seconds_of(const ntk_group *g, ntk_order order, const ntk_cost_shape *s,
                          const ntk_rates *r, int64_t entries) {
   const double G = (double)g->G, T = (double)g->T, K = (double)g->K, C = (double)g->C;
   const double O = (double)s->outputs, Q = (double)s->outputs_block, pairs = pairs_of(s);
   const bool full = s->form == NTK_FORM_FULL;
-  const double u = full ? Q : 1, parts = O / Q * (full ? O / Q : 1);
-  const double T_e = order == NTK_ORDER_OUTSIDE_IN || g->unit_x ? 1 : T;
-  const double n = (double)ntk_window_samples((int64_t)(u * T_e), s->block);
-  const double rows = n * u * T_e, folded = rows * rows * 24 / r->copy_bytes / 4;
-  const double repeat = s->form == NTK_FORM_DIAGONAL ? Q : 1;
-  const double a = g->unit_x ? 0 : ntk_rates_gemm(r, s->dtype, n * T, n * T, K);
-  double k = C * (s->form == NTK_FORM_TRACE ? Q : 1);
+  const double OO = full ? O * O : O, parts = O / Q * (full ? O / Q : 1);
+  const double rate = r->gemm_flops[s->dtype], a = parts * flops_of_a(g);
   switch (order) {
-  case NTK_ORDER_CONSTANT: {
-    const double m = (double)ntk_window_samples(g->T, s->block);
-    return pairs / (m * m) * ntk_rates_gemm(r, s->dtype, m * T, m * T, K) +
-           pairs * (double)entries * 2e-9;
-  }
+  case NTK_ORDER_CONSTANT:
+    return pairs * (a / rate + (double)entries * 2e-9);
   case NTK_ORDER_OUTSIDE_IN:
-    k *= G * K;
     return (g->unit_x ? 0 : samples_of(s) * G * ntk_rates_gemm(r, s->dtype, O * C, K, T)) +
-           pairs * parts * repeat / (n * n) *
-               (ntk_rates_gemm(r, s->dtype, rows, rows, k) + folded);
+           pairs * G * 2 * OO * K * C / rate;
   case NTK_ORDER_INSIDE_OUT:
-    return pairs * parts * G * repeat / (n * n) *
-           (a + ntk_rates_gemm(r, s->dtype, rows, rows, k) + folded);
+    return pairs * G * (a + 2 * OO * T * T * C) / rate;
   default:
-    return pairs * parts * G *
-           (ntk_rates_gemm(r, s->dtype, T, T, K) +
-            Q * ntk_rates_gemm(r, s->dtype, T, C, T) +
-            ntk_rates_gemm(r, s->dtype, Q, Q, T * C));
+    return pairs * G * (a + parts * 2 * (Q * T * T * C + Q * Q * T * C)) / rate;
   }
 }
 

@@ -54,12 +54,14 @@ int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o) {
 
 static int64_t scratch_elements(const ntk_engine_spec *spec) {
   const ntk_network *network = spec->network;
+  const int64_t n =
+      spec->block < ntk_contract_samples(1) ? spec->block : ntk_contract_samples(1);
   int64_t most = 0;
   for (int i = 0; i < network->groups->count; i++) {
     const ntk_group *group = &network->groups->groups[i];
     const int64_t capture = ntk_capture_scratch(network->net, group);
-    const int64_t contract = ntk_contract_scratch(group, spec->orders[i], spec->form,
-                                                  spec->block, spec->outputs_block);
+    const int64_t contract =
+        ntk_contract_scratch(group, spec->orders[i], spec->form, n, spec->outputs_block);
     if (capture > most)
       most = capture;
     if (contract > most)
@@ -123,6 +125,8 @@ static bool has_unwritten_parts(const ntk_engine *engine) {
     const ntk_group *group = &groups->groups[i];
     if (group->section_count > 1 && engine->spec.orders[i] == NTK_ORDER_OUTSIDE_IN)
       return true;
+    if (group->C % NTK_CHUNK != 0 && engine->spec.orders[i] == NTK_ORDER_LEFT_TO_RIGHT)
+      return true; /* zeros behind the last channel */
     for (int s = 0; s < group->section_count; s++)
       for (int d = 0; d < group->d_count; d++)
         if (!ntk_sweep_is_delivered(engine->sweep, group->sections[s].d[d].root))
@@ -149,8 +153,11 @@ ntk_status ntk_engine_create(const ntk_engine_spec *spec, ntk_engine **out) {
   NTK_TRY(ntk_sweep_create(network->net, sweep_limits(spec), network->groups->wanted,
                            &engine->sweep));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(ntk_place), &engine->place1));
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(ntk_place), &engine->place2));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(double), &engine->group_seconds));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, groups, sizeof(int64_t), &engine->packed_at));
+  engine->seconds_stride = (groups + 15) / 8 * 8;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, omp_get_max_threads() * engine->seconds_stride,
+                     sizeof(double), &engine->thread_seconds));
   engine->scratch_stride = scratch_elements(spec);
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, omp_get_max_threads() * engine->scratch_stride,
                      element(engine), &engine->scratch));
@@ -175,12 +182,20 @@ void ntk_engine_destroy(ntk_engine **handle) {
   ntk_free(&engine->seeds);
   ntk_free(&engine->scratch);
   ntk_free(&engine->place1);
-  ntk_free(&engine->place2);
+  ntk_free(&engine->packed_at);
   ntk_free(&engine->group_seconds);
+  ntk_free(&engine->thread_seconds);
   ntk_free(handle);
 }
 
-const double *ntk_engine_group_seconds(const ntk_engine *engine) {
+const double *ntk_engine_group_seconds(ntk_engine *engine) {
+  const int threads = omp_get_max_threads();
+  for (int t = 0; t < threads; t++)
+    for (int i = 0; i < engine->spec.network->groups->count; i++) {
+      double *seconds = &engine->thread_seconds[t * engine->seconds_stride + i];
+      engine->group_seconds[i] += *seconds / threads;
+      *seconds = 0;
+    }
   return engine->group_seconds;
 }
 
@@ -321,43 +336,125 @@ done:
 /* ---- contraction ----------------------------------------------------------------------
  */
 
-ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
-                               const void *column, bool mirror, double *acc) {
+/* Elements of a row block of n samples and o outputs, packed; the places of its groups. */
+static int64_t place_packed(const ntk_engine_spec *spec, int64_t n, int64_t o,
+                            int64_t *at) {
+  const ntk_groups *groups = spec->network->groups;
+  int64_t elements = 0;
+  for (int i = 0; i < groups->count; i++) {
+    if (at)
+      at[i] = elements;
+    elements += ntk_strips_elements(&groups->groups[i], spec->orders[i], spec->form, n, o);
+  }
+  return elements;
+}
+
+int64_t ntk_packed_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o) {
+  const int64_t elements = spec->algorithm == NTK_ALGORITHM_NTVP
+                               ? n * input_size(spec->network)
+                               : place_packed(spec, n, o, NULL);
+  return elements * (int64_t)ntk_dtype_bytes(spec->network->net->dtype);
+}
+
+int64_t ntk_engine_packed_bytes(void *self, int64_t n, int64_t o) {
+  const ntk_engine *engine = self;
+  return ntk_packed_bytes(&engine->spec, n, o);
+}
+
+void ntk_engine_pack(void *self, int64_t n, int64_t o, const void *column, void *packed) {
   ntk_engine *engine = self;
   const ntk_engine_spec *spec = &engine->spec;
+  const ntk_groups *groups = spec->network->groups;
+  if (is_ntvp(engine)) {
+    memcpy(packed, column, (size_t)ntk_packed_bytes(spec, n, o));
+    return;
+  }
+  (void)place_block(spec, n, o, engine->place1);
+  (void)place_packed(spec, n, o, engine->packed_at);
+#pragma omp parallel
+  for (int i = 0; i < groups->count; i++) {
+    const ntk_packing packing = {.group = &groups->groups[i],
+                                 .order = spec->orders[i],
+                                 .form = spec->form,
+                                 .place = &engine->place1[i],
+                                 .block = column,
+                                 .packed = (char *)packed +
+                                           engine->packed_at[i] * (int64_t)element(engine),
+                                 .n = n,
+                                 .o = o};
+    const ntk_strips strips =
+        ntk_strips_of(packing.group, packing.order, packing.form, n, o);
+#pragma omp for schedule(dynamic) nowait
+    for (int64_t s = 0; s < (n + strips.samples - 1) / strips.samples; s++)
+      (spec->network->net->dtype == NTK_F64 ? ntk_pack_f64 : ntk_pack_f32)(&packing, s);
+  }
+}
+
+/* All groups for some row samples: no two threads add to the same rows of a tile. */
+static void contract_rows(ntk_engine *engine, const ntk_tile *tile, const void *row,
+                          const void *packed, bool mirror, double *acc, int64_t i0,
+                          int64_t n) {
+  const ntk_engine_spec *spec = &engine->spec;
   const ntk_network *network = spec->network;
+  const size_t bytes = element(engine);
+  double *seconds = engine->thread_seconds + omp_get_thread_num() * engine->seconds_stride;
   double start = ntk_seconds();
+  for (int i = 0; i < network->groups->count; i++) {
+    const ntk_pair pair = {
+        .group = &network->groups->groups[i],
+        .order = spec->orders[i],
+        .form = spec->form,
+        .place1 = &engine->place1[i],
+        .block1 = row,
+        .packed2 = (const char *)packed + engine->packed_at[i] * (int64_t)bytes,
+        .n1 = tile->row_count,
+        .o1 = tile->row_outputs,
+        .n2 = tile->column_count,
+        .o2 = tile->column_outputs,
+        .output1 = tile->row_output,
+        .output2 = tile->column_output,
+        .constant = &network->constants[i],
+        .mirror = mirror,
+        .scale = spec->scale,
+        .acc = acc,
+        .scratch = (char *)engine->scratch +
+                   (size_t)(omp_get_thread_num() * engine->scratch_stride) * bytes};
+    (network->net->dtype == NTK_F64 ? ntk_contract_f64 : ntk_contract_f32)(&pair, i0, n);
+    const double now = ntk_seconds();
+    seconds[i] += now - start;
+    start = now;
+  }
+}
+
+/* Row samples of one task: few enough to balance threads, never more than scratch is for.
+ */
+static int64_t task_samples(const ntk_engine_spec *spec, const ntk_tile *tile) {
+  const int64_t outputs = spec->form == NTK_FORM_FULL ? tile->row_outputs : 1;
+  const int64_t most = ntk_contract_samples(outputs);
+  const int64_t share = tile->row_count / (4 * omp_get_max_threads());
+  const int64_t n = share < 4 ? 4 : share / 4 * 4;
+  return n < most ? n : most;
+}
+
+ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
+                               const void *packed, bool mirror, double *acc) {
+  ntk_engine *engine = self;
+  const ntk_engine_spec *spec = &engine->spec;
   if (is_ntvp(engine)) { /* one group holds all parameters */
-    const ntk_status status = ntk_ntvp_contract(engine, tile, row, column, acc);
+    const double start = ntk_seconds();
+    const ntk_status status = ntk_ntvp_contract(engine, tile, row, packed, acc);
     engine->group_seconds[0] += ntk_seconds() - start;
     return status;
   }
+  const int64_t step = task_samples(spec, tile);
+  const int64_t tasks = (tile->row_count + step - 1) / step;
   (void)place_block(spec, tile->row_count, tile->row_outputs, engine->place1);
-  (void)place_block(spec, tile->column_count, tile->column_outputs, engine->place2);
-  for (int i = 0; i < network->groups->count; i++) {
-    const ntk_pair pair = {.group = &network->groups->groups[i],
-                           .order = spec->orders[i],
-                           .form = spec->form,
-                           .place1 = &engine->place1[i],
-                           .place2 = &engine->place2[i],
-                           .block1 = row,
-                           .block2 = column,
-                           .n1 = tile->row_count,
-                           .o1 = tile->row_outputs,
-                           .n2 = tile->column_count,
-                           .o2 = tile->column_outputs,
-                           .output1 = tile->row_output,
-                           .output2 = tile->column_output,
-                           .constant = &network->constants[i],
-                           .mirror = mirror,
-                           .scale = spec->scale,
-                           .acc = acc,
-                           .scratch = engine->scratch,
-                           .scratch_stride = engine->scratch_stride};
-    (network->net->dtype == NTK_F64 ? ntk_contract_f64 : ntk_contract_f32)(&pair);
-    const double now = ntk_seconds();
-    engine->group_seconds[i] += now - start;
-    start = now;
+  (void)place_packed(spec, tile->column_count, tile->column_outputs, engine->packed_at);
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t k = 0; k < tasks; k++) {
+    const int64_t i0 = (tasks - 1 - k) * step; /* the longest of a triangle come first */
+    const int64_t rest = tile->row_count - i0;
+    contract_rows(engine, tile, row, packed, mirror, acc, i0, rest < step ? rest : step);
   }
   return NTK_SUCCESS;
 }

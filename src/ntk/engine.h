@@ -63,18 +63,22 @@ void ntk_engine_destroy(ntk_engine **engine);
  * block of n samples and o outputs. */
 NTK_CHECKED ntk_status ntk_engine_bytes(const ntk_engine_spec *spec, int64_t *bytes);
 int64_t ntk_block_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o);
+/* Bytes of the same, packed. */
+int64_t ntk_packed_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o);
 /* Seconds spent so far in contracting each group [groups], the forming of J included; valid
  * while the engine lives. */
-const double *ntk_engine_group_seconds(const ntk_engine *engine);
+const double *ntk_engine_group_seconds(ntk_engine *engine);
 /* Those of forming J, which happens inside sweeps. */
 double ntk_engine_forming_seconds(const ntk_engine *engine);
 
-/* The three calls of a worker (job/job.h); self is the engine. */
+/* The calls of a worker (job/job.h); self is the engine. */
 int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o);
 ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int64_t output,
                             int64_t o, void *buffer);
+int64_t ntk_engine_packed_bytes(void *self, int64_t n, int64_t o);
+void ntk_engine_pack(void *self, int64_t n, int64_t o, const void *column, void *packed);
 ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
-                               const void *column, bool mirror, double *acc);
+                               const void *packed, bool mirror, double *acc);
 
 /* Largest number of samples whose sweep stays within a constant workspace. */
 NTK_CHECKED ntk_status ntk_engine_sweep_samples(const ntk_network *network,

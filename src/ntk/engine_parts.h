@@ -13,9 +13,12 @@ struct ntk_engine {
   void *seeds;     /* [sweep_samples, outputs, O] where samples have their own, else [0] */
   void *scratch;   /* [threads][scratch_stride] */
   int64_t scratch_stride;
-  bool needs_zero;            /* a part of D or J may be left unwritten, or is added to */
-  ntk_place *place1, *place2; /* [groups], of the blocks in hand */
-  double *group_seconds;
+  bool needs_zero;        /* a part of D or J may be left unwritten, or is added to */
+  ntk_place *place1;      /* [groups], of the row block in hand */
+  int64_t *packed_at;     /* [groups], elements; of the packed column block */
+  double *group_seconds;  /* [groups], of this rank */
+  double *thread_seconds; /* [threads][seconds_stride] not yet among them */
+  int64_t seconds_stride;
   double forming_seconds; /* of J, while sweeping; part of group_seconds */
   /* NTK-vector products */
   ntk_sweep *rows;    /* tangents at x1 */

@@ -2,6 +2,7 @@
 #include "ntk/groups.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "ntk/pixels.h"
 #include "ntk/uses.h"
 #include <string.h>
 
@@ -204,6 +205,22 @@ done:
   return status;
 }
 
+/* Which X parts of convolutions are kept as pixels, and where all stand. */
+static void lay_out_x(ntk_group *group) {
+  for (int s = 0; s < group->section_count; s++) {
+    group->row_K = group->pixel_size = 0;
+    for (int i = 0; i < group->x_count; i++) {
+      ntk_x_part *x = &group->sections[s].x[i];
+      x->pixels = group->section_count == 1 && x->value >= 0 && x->use.x_custom &&
+                  x->use.window && group->T > 1 &&
+                  ntk_pixels_pay(x->use.window, x->use.channels);
+      int64_t *total = x->pixels ? &group->pixel_size : &group->row_K;
+      x->at = *total;
+      *total += x->pixels ? ntk_window_plane(x->use.window) * x->use.channels : x->K;
+    }
+  }
+}
+
 static void mark_wanted(ntk_groups *groups) {
   for (int i = 0; i < groups->count; i++)
     for (int s = 0; s < groups->groups[i].section_count; s++)
@@ -276,6 +293,8 @@ ntk_status ntk_groups_create(const ntk_net *net, bool jacobian, ntk_groups **out
   NTK_TRY(place_weights(net, groups, &uses));
   NTK_TRY(place_ones(net, groups, &uses));
   NTK_TRY(merge_shared_x(groups));
+  for (int i = 0; i < groups->count; i++)
+    lay_out_x(&groups->groups[i]);
   mark_wanted(groups);
   *out = groups;
   groups = NULL;

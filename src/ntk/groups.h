@@ -24,6 +24,9 @@ typedef struct ntk_x_part {
   int node, operand; /* the use */
   double scale;
   int64_t k0, K;
+  int64_t at;  /* first column among the parts that are kept as rows, or first element of a
+                  sample among those that are kept as pixels */
+  bool pixels; /* its Gram is a sum of shifted Grams of pixels (pixels.h) */
   ntk_use use;
 } ntk_x_part;
 
@@ -41,7 +44,9 @@ typedef struct ntk_section {
 } ntk_section;
 
 typedef struct ntk_group {
-  int64_t G, T, K, C; /* totals */
+  int64_t G, T, K, C;        /* totals */
+  int64_t row_K, pixel_size; /* K of the X parts kept as rows; elements of one sample and g
+                                of those kept as pixels */
   int section_count, x_count, d_count;
   ntk_section *sections;
   bool unit_x; /* X = 1, T = 1: J is D itself */

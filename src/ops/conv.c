@@ -127,6 +127,8 @@ static bool conv_use(const ntk_graph *graph, const ntk_node *node, int operand,
   use->x_custom = !c->pointwise;
   if (use->x_custom) {
     use->x_key = geometry_key(c);
+    use->window = c->images == 1 ? &c->window : NULL;
+    use->channels = c->channels;
   } else {
     use->xg = c->channels * c->plane;
     use->xt1 = c->groups * use->xg;

@@ -63,10 +63,6 @@ typedef struct ntk_batchnorm {
 NTK_CHECKED ntk_status ntk_window_infer(const ntk_node *node, const ntk_shape *x,
                                         const int64_t *kernel, bool pooling,
                                         ntk_window *window);
-/* Products over the axes. */
-int64_t ntk_window_plane(const ntk_window *window);
-int64_t ntk_window_pixels(const ntk_window *window);
-int64_t ntk_window_taps(const ntk_window *window);
 
 /* Rule of batch axes for operators on [N, C, ...] that keep the axes below `limit` apart:
  * only operand 0 may carry the batch. */

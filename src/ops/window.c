@@ -3,14 +3,6 @@
 
 #include <string.h>
 
-static int64_t product(const int64_t counts[3]) {
-  return counts[0] * counts[1] * counts[2];
-}
-
-int64_t ntk_window_plane(const ntk_window *window) { return product(window->input); }
-int64_t ntk_window_pixels(const ntk_window *window) { return product(window->output); }
-int64_t ntk_window_taps(const ntk_window *window) { return product(window->kernel); }
-
 /* Entries of an attribute of `count` integers, each at least `least`; NULL where it is
  * missing. */
 static ntk_status integers(const ntk_node *node, const char *name, int64_t count,

@@ -10,6 +10,17 @@ typedef struct ntk_window {
   int64_t input[3], kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3], output[3];
 } ntk_window;
 
+/* Elements of an input plane, output positions, taps of the kernel. */
+static inline int64_t ntk_window_plane(const ntk_window *w) {
+  return w->input[0] * w->input[1] * w->input[2];
+}
+static inline int64_t ntk_window_pixels(const ntk_window *w) {
+  return w->output[0] * w->output[1] * w->output[2];
+}
+static inline int64_t ntk_window_taps(const ntk_window *w) {
+  return w->kernel[0] * w->kernel[1] * w->kernel[2];
+}
+
 /* One output position along one axis: the input index of tap 0 (it may lie in the padding)
  * and the taps low <= tap < high that fall inside the input. */
 typedef struct ntk_span {

@@ -96,6 +96,12 @@ static void fill_block(int64_t *block, const int64_t head[HEAD]) {
         1000 * (head[1] + i / head[4]) + head[3] + i % head[4] + 7000000 * head[0];
 }
 
+static int64_t fake_packed_bytes(void *self, int64_t n, int64_t o) {
+  return fake_block_bytes(self, n, o);
+}
+static void fake_pack(void *self, int64_t n, int64_t o, const void *column, void *packed) {
+  memcpy(packed, column, (size_t)fake_block_bytes(self, n, o));
+}
 static ntk_status fake_sweep(void *self, int side, int64_t first, int64_t n, int64_t output,
                              int64_t o, void *buffer) {
   fake *f = self;
@@ -234,7 +240,8 @@ static void fake_destroy(fake *f) {
   free(f->writes);
 }
 static ntk_worker fake_worker(fake *f) {
-  return (ntk_worker){f, fake_block_bytes, fake_sweep, fake_contract};
+  return (ntk_worker){f,         fake_block_bytes, fake_sweep, fake_packed_bytes,
+                      fake_pack, fake_contract};
 }
 static ntk_status fake_run(fake *f, const ntk_layout *layout) {
   const ntk_worker worker = fake_worker(f);

@@ -144,7 +144,12 @@ static inline void contract_pair(const computation *c, int64_t r, int64_t s) {
                       .column_output = p * c->Q,
                       .column_outputs = least(c->Q, c->outputs - p * c->Q)};
   memset(c->acc, 0, (size_t)(c->n1 * c->n2 * c->outputs * c->outputs) * sizeof *c->acc);
-  succeed(ntk_engine_contract(c->engine, &t, c->rows[r], c->columns[s], mirror, c->acc));
+  void *packed =
+      malloc((size_t)ntk_engine_packed_bytes(c->engine, t.column_count, t.column_outputs));
+  assert_non_null(packed);
+  ntk_engine_pack(c->engine, t.column_count, t.column_outputs, c->columns[s], packed);
+  succeed(ntk_engine_contract(c->engine, &t, c->rows[r], packed, mirror, c->acc));
+  free(packed);
   if (mirror)
     mirror_tile(c, &t);
   place_tile(c, &t, symmetric && r != s);

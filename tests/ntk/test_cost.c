@@ -103,7 +103,7 @@ static void candidates_are_limited(void **state) {
   shape.form = NTK_FORM_TRACE;
   assert_false(ntk_order_is_candidate(&g, NTK_ORDER_LEFT_TO_RIGHT, &shape, &none));
   shape.form = NTK_FORM_FULL;
-  g.T = 4096; /* E of one pair of samples: (10 * 4096)^2 * 4 bytes = 6.7 GB */
+  g.T = 20000; /* A of one pair of samples: 20000^2 * 4 bytes = 1.6 GB */
   assert_false(ntk_order_is_candidate(&g, NTK_ORDER_INSIDE_OUT, &shape, &none));
   assert_true(ntk_order_is_candidate(&g, NTK_ORDER_OUTSIDE_IN, &shape, &none));
   g = (ntk_group){.G = 1, .T = 1, .K = 1, .C = 64, .unit_x = true};
@@ -112,26 +112,41 @@ static void candidates_are_limited(void **state) {
                      o == NTK_ORDER_OUTSIDE_IN);
 }
 
-/* E and A of the windows of any block up to n samples and o outputs, as contract_real.c
- * cuts them. */
+/* The last block and the last part of the outputs are smaller than the others, and theirs
+ * is the same scratch. */
 static void scratch_suits_smaller_blocks(void **state) {
   (void)state;
   static const int64_t positions[] = {1, 7, 49, 100, 385};
   for (int k = 0; k < 5; k++)
-    for (int o = 1; o <= 10; o += 9)
-      for (int64_t n = 1; n <= 800; n += 1 + n / 16) {
-        const int64_t T = positions[k];
-        const ntk_group g = {.G = 1, .T = T, .K = 3, .C = 2};
-        const int64_t scratch =
-            ntk_contract_scratch(&g, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, n, o);
-        const int64_t constant =
-            ntk_contract_scratch(&g, NTK_ORDER_CONSTANT, NTK_FORM_FULL, n, o);
-        for (int64_t m = 1; m <= n; m++)
-          for (int64_t q = 1; q <= o; q++) {
-            const int64_t A = ntk_window_samples(q * T, m) * T, E = q * A;
-            assert_true(E * E + A * A + (T == 1 ? E : 0) <= scratch);
-            assert_true(A * A <= constant);
+    for (int o = 1; o <= 500; o += 1 + o / 2)
+      for (int64_t n = 1; n <= 800; n += 1 + n / 16)
+        for (int order = 0; order < NTK_ORDERS; order++)
+          for (int form = NTK_FORM_FULL; form <= NTK_FORM_DIAGONAL; form++) {
+            const ntk_group g = {.G = 1, .T = positions[k], .K = 3, .row_K = 3, .C = 2};
+            const int64_t scratch =
+                ntk_contract_scratch(&g, (ntk_order)order, (ntk_form)form, n, o);
+            for (int64_t m = 1; m <= n; m += 1 + m / 4)
+              for (int64_t q = 1; q <= o; q += 1 + q / 4)
+                assert_true(ntk_contract_scratch(&g, (ntk_order)order, (ntk_form)form, m,
+                                                 q) <= scratch);
           }
+}
+
+/* A block of any size and its strips take the same place. */
+static void strips_fill_their_place(void **state) {
+  (void)state;
+  const ntk_group g = {.G = 2, .T = 9, .K = 5, .row_K = 5, .C = 20};
+  for (int order = 0; order < NTK_ORDERS; order++)
+    for (int form = NTK_FORM_FULL; form <= NTK_FORM_DIAGONAL; form++)
+      for (int64_t n = 1; n < 100; n++) {
+        const ntk_order k = (ntk_order)order;
+        const ntk_form f = (ntk_form)form;
+        const ntk_strips whole = ntk_strips_of(&g, k, f, n, 3);
+        int64_t elements = 0;
+        for (int64_t i = 0; i < n; i += whole.samples)
+          elements += ntk_strips_of(&g, k, f, n - i, 3).size;
+        assert_true(whole.samples >= 1 && whole.samples <= n);
+        assert_int_equal(elements, ntk_strips_elements(&g, k, f, n, 3));
       }
 }
 
@@ -169,6 +184,7 @@ int main(int argc, char **argv) {
                                      cmocka_unit_test(chosen_order_is_cheapest),
                                      cmocka_unit_test(candidates_are_limited),
                                      cmocka_unit_test(scratch_suits_smaller_blocks),
+                                     cmocka_unit_test(strips_fill_their_place),
                                      cmocka_unit_test(rates_survive_as_text)};
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
