@@ -112,10 +112,10 @@ void ntk_view_clear(ntk_view *view) {
     ntk_free(&view->offset[d]);
 }
 
-/* Source of output element number j, -1: filled. */
+/* Source of row j, the rows being along the last axis; -1: filled. */
 static int64_t source_of(const ntk_view *view, int64_t j) {
   int64_t from = 0;
-  for (int d = view->shape.ndim - 1; d >= 0; d--) {
+  for (int d = view->shape.ndim - 2; d >= 0; d--) {
     const int64_t offset = view->offset[d][j % view->shape.dim[d]];
     if (offset < 0)
       return -1;
@@ -125,48 +125,81 @@ static int64_t source_of(const ntk_view *view, int64_t j) {
   return from;
 }
 
-/* Does element j, from `from`, go on the run? A run's second element sets its stride. */
-static bool extends(ntk_run *run, int64_t from) {
-  if ((from < 0) != (run->operand < 0))
+/* Does the piece go on the run? If so it is added. One element has any stride. */
+static bool extends(ntk_run *run, const ntk_run *piece) {
+  if ((piece->operand < 0) != (run->operand < 0))
     return false;
-  if (from < 0)
-    return true;
-  if (run->length == 1 && from >= run->from)
-    run->stride = from - run->from;
-  return run->length >= 1 && from == run->from + run->stride * run->length;
+  if (piece->operand >= 0) {
+    const int64_t stride = run->length > 1     ? run->stride
+                           : piece->length > 1 ? piece->stride
+                                               : piece->from - run->from;
+    if (stride < 0 || piece->from != run->from + stride * run->length ||
+        (piece->length > 1 && piece->stride != stride))
+      return false;
+    run->stride = stride;
+  }
+  run->length += piece->length;
+  return true;
 }
 
-static int64_t cut_into_runs(const ntk_view *view, ntk_run *runs) {
-  const int64_t size = ntk_shape_size(&view->shape);
-  ntk_run run = {0};
-  int64_t count = 0;
-  for (int64_t j = 0; j < size; j++) {
-    const int64_t from = source_of(view, j);
-    if (run.length > 0 && extends(&run, from)) {
-      run.length++;
-      continue;
-    }
-    if (run.length > 0 && runs)
-      runs[count - 1] = run;
-    run = (ntk_run){.operand = from < 0 ? -1 : 0, .at = j, .from = from, .length = 1};
-    count++;
+/* The last axis as runs from 0 on; without axes there is one element. */
+static ntk_status cut_row(const ntk_view *view, ntk_run **pieces, int64_t *count) {
+  ntk_status status = NTK_SUCCESS;
+  const int last = view->shape.ndim - 1;
+  const int64_t length = last < 0 ? 1 : view->shape.dim[last];
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, length, sizeof **pieces, pieces));
+  *count = 0;
+  for (int64_t i = 0; i < length; i++) {
+    const int64_t from = last < 0 ? 0 : view->offset[last][i];
+    const ntk_run one = {.operand = from < 0 ? -1 : 0, .at = i, .from = from, .length = 1};
+    if (*count == 0 || !extends(&(*pieces)[*count - 1], &one))
+      (*pieces)[(*count)++] = one;
   }
-  if (run.length > 0 && runs)
-    runs[count - 1] = run;
-  return count;
+done:
+  return status;
+}
+
+/* Runs of the whole view, to `runs` where it is not NULL; returns their number. */
+static int64_t cut_into_runs(const ntk_view *view, const ntk_run *pieces, int64_t count,
+                             ntk_run *runs) {
+  const int last = view->shape.ndim - 1;
+  const int64_t length = last < 0 ? 1 : view->shape.dim[last];
+  const int64_t rows = length > 0 ? ntk_shape_size(&view->shape) / length : 0;
+  const ntk_run filled = {.operand = -1, .from = -1, .length = length};
+  ntk_run run = {0};
+  int64_t made = 0;
+  for (int64_t j = 0; j < rows; j++) {
+    const int64_t from = source_of(view, j);
+    for (int64_t p = 0; p < (from < 0 ? 1 : count); p++) {
+      ntk_run piece = from < 0 ? filled : pieces[p];
+      piece.at += j * length;
+      piece.from += piece.operand < 0 ? 0 : from;
+      if (made == 0 || !extends(&run, &piece)) {
+        run = piece;
+        made++;
+      }
+      if (runs)
+        runs[made - 1] = run;
+    }
+  }
+  return made;
 }
 
 ntk_status ntk_view_to_moves(ntk_node *node, const ntk_view *view, int64_t from_size) {
   ntk_status status = NTK_SUCCESS;
+  ntk_run *pieces = NULL;
   ntk_moves *moves;
+  int64_t count;
   NTK_TRY(ntk_check_size(&view->shape));
-  const int64_t count = cut_into_runs(view, NULL);
-  NTK_TRY(ntk_new_detail(node, sizeof *moves + (size_t)count * sizeof(ntk_run), &moves));
+  NTK_TRY(cut_row(view, &pieces, &count));
+  const int64_t made = cut_into_runs(view, pieces, count, NULL);
+  NTK_TRY(ntk_new_detail(node, sizeof *moves + (size_t)made * sizeof(ntk_run), &moves));
   moves->scale = 1;
   moves->from_size = from_size;
   moves->to_size = ntk_shape_size(&view->shape);
-  moves->count = cut_into_runs(view, moves->runs);
+  moves->count = cut_into_runs(view, pieces, count, moves->runs);
 done:
+  ntk_free(&pieces);
   return status;
 }
 

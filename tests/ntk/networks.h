@@ -86,6 +86,10 @@ static const written written_networks[] = {
      "input x 4; param W 8 4; param b 4; Slice a W starts=0, ends=4,; "
      "Slice c W starts=-4, ends=8,; MatMul u x a; Add s u b; Tanh t s; MatMul v t a;"
      "Add w v b; Tanh z w; MatMul y z c; output y 4;"},
+    {"slices of filters",
+     "input x 2 5; param W 7 2 3; Slice a W starts=0, ends=4,; Slice c W starts=4, ends=7,;"
+     "Conv u x a pads=1,1; Conv v x c pads=1,1; Concat h u v axis=1; Tanh y h; output y 7 "
+     "5;"},
     {"rows gathered twice",
      "input x 5; param W 5 4; Constant i value_ints=0,1,2,3,1; Gather a W i;"
      "MatMul u x a; Tanh y u; output y 4;"},

@@ -222,6 +222,7 @@ static const expected groups_of_written[] = {
     {"a part as weight, a part as bias", NULL, "W", 1, 1, 1, 24, 1, 0, 1, {0}, -1},
     {"a slice used twice", NULL, "W[0]+b", 1, 2, 5, 4, 2, 2, 1, {1, 1}, -1},
     {"a slice used twice", NULL, "W[1]", 1, 1, 4, 4, 1, 1, 1, {1}, 4},
+    {"slices of filters", NULL, "W[0]+W[1]", 1, 5, 6, 7, 1, 1, 2, {1}, -1},
     {"rows gathered twice", NULL, "W", 1, 1, 1, 20, 1, 0, 1, {0}, -1},
     {"a bias whose half has no weight", NULL, "b", 1, 1, 1, 8, 1, 0, 1, {0}, -1},
     {"grouped convolutions of one input", NULL, "W+V", 2, 3, 6, 7, 1, 1, 2, {1}, -1}};

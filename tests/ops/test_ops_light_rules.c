@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/light_cases.h"
 
+#include "ops/light.h"
 #include "ops/ops.h"
 #include <strings.h>
 
@@ -105,6 +106,35 @@ static void outputs_have_the_right_shapes(void **state) {
     if (!ntk_shape_equal(&y->shape, &rows[i].y))
       fail_msg("%s %s: wrong shape", rows[i].c.op->name, rows[i].c.attributes);
     assert_int_equal(y->dtype, NTK_F64);
+    op_free(&h);
+  }
+}
+
+/* Moves go by runs: as few as there are straight lines from output to input. */
+static void moves_are_long_runs(void **state) {
+  (void)state;
+  static const struct {
+    op_case c;
+    int64_t runs;
+  } rows[] = {
+      {{&ntk_op_transpose, "perm=0,1,2", {S(3, 5, 7)}, 1}, 1},
+      {{&ntk_op_transpose, "perm=1,0", {S(1, 7)}, 1}, 1},
+      {{&ntk_op_transpose, "perm=1,0", {S(5, 7)}, 1}, 7},
+      {{&ntk_op_transpose, "perm=0,2,1,3", {S(2, 3, 5, 7)}, 1}, 29}, /* two meet */
+      {{&ntk_op_slice, "starts=1, ends=4, axes=0,", {S(5, 7)}, 1, .opset = 9}, 1},
+      {{&ntk_op_slice, "starts=2, ends=3, axes=1,", {S(5, 7)}, 1, .opset = 9}, 1},
+      {{&ntk_op_split, "part=1 parts=2 axis=1", {S(5, 6)}, 1}, 5},
+      {{&ntk_op_gather, "", {S(5, 7), S(3)}, 2, {[1] = "1,2,3"}}, 1},
+      {{&ntk_op_gather, "", {S(5, 7), S(3)}, 2, {[1] = "1,3,2"}}, 3},
+      {{&ntk_op_expand, "", {S(3, 1), S(2)}, 2, {[1] = "3,5"}}, 3},
+      {{&ntk_op_expand, "", {SCALAR, S(2)}, 2, {[1] = "3,5"}}, 1},
+      {{&ntk_op_pad, "", {S(2, 3), S(4)}, 2, {[1] = "1,1,0,0"}}, 4},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    op_test h = op_make(&rows[i].c);
+    const ntk_moves *moves = h.node->detail;
+    if (moves->count != rows[i].runs)
+      fail_msg("%s (row %zu): %d runs", rows[i].c.op->name, i, (int)moves->count);
     op_free(&h);
   }
 }
@@ -524,6 +554,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(flags_are_kept),
       cmocka_unit_test(outputs_have_the_right_shapes),
+      cmocka_unit_test(moves_are_long_runs),
       cmocka_unit_test(light_infers_again_for_other_shapes),
       cmocka_unit_test(constants_are_computed),
       cmocka_unit_test(light_refuses_what_it_does_not_know),
