@@ -145,17 +145,25 @@ static int64_t number_in(const char *path) {
   return value;
 }
 
-static int64_t available_bytes(void) {
+/* The number behind a name in a file of lines "name: number kB", in bytes; -1: none. */
+static int64_t bytes_in(const char *path, const char *name) {
   char line[128];
+  const size_t length = strlen(name);
   long long kib = -1;
-  FILE *file = fopen("/proc/meminfo", "r");
+  FILE *file = fopen(path, "r");
   if (!file)
     return -1;
-  while (fgets(line, sizeof line, file))
-    if (sscanf(line, "MemAvailable: %lld", &kib) == 1)
-      break;
+  while (kib < 0 && fgets(line, sizeof line, file))
+    if (strncmp(line, name, length) == 0 && line[length] == ':' &&
+        sscanf(line + length + 1, "%lld", &kib) != 1)
+      kib = -1;
   (void)fclose(file);
   return kib < 0 ? -1 : kib * 1024;
+}
+
+int64_t ntk_memory_resident_peak(void) {
+  const int64_t bytes = bytes_in("/proc/self/status", "VmHWM");
+  return bytes > 0 ? bytes : 0;
 }
 
 /* The least limit of a control group and those above it: batch systems limit the job, not
@@ -212,7 +220,7 @@ int64_t ntk_memory_default_cap(int ranks_on_node, const char **bound_by) {
     const char *name;
     int64_t bytes;
   } limits[] = {
-      {"available memory", available_bytes()},
+      {"available memory", bytes_in("/proc/meminfo", "MemAvailable")},
       {"cgroup limit", cgroup_bytes()},
       {"SLURM_MEM_PER_NODE", environment_bytes("SLURM_MEM_PER_NODE", 1)},
       {"SLURM_MEM_PER_CPU",

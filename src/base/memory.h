@@ -36,6 +36,10 @@ int64_t ntk_memory_used(ntk_memory_purpose purpose); /* bytes now */
 int64_t ntk_memory_used_total(void);
 int64_t ntk_memory_peak_total(void);
 
+/* The most that the process has had in memory so far, libraries and shared pages included
+ * (VmHWM of proc(5)); 0 where the system does not tell. */
+int64_t ntk_memory_resident_peak(void);
+
 /* Sets the cap on the bytes of all purposes together (0: none) and returns the old one.
  * What is in use already stays, even if it is more. */
 int64_t ntk_memory_set_cap(int64_t bytes);

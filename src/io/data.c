@@ -124,6 +124,8 @@ void ntk_data_destroy(ntk_data **handle) {
 
 int64_t ntk_data_samples(const ntk_data *data) { return data->samples; }
 
+int64_t ntk_data_held_bytes(const ntk_data *data) { return data->source->held_bytes; }
+
 ntk_status ntk_data_slice(ntk_data *data, int64_t first, int64_t count, ntk_dtype dtype,
                           void *out) {
   ntk_status status = NTK_SUCCESS;

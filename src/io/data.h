@@ -41,6 +41,10 @@ NTK_CHECKED ntk_status ntk_data_slice(ntk_data *data, int64_t first, int64_t cou
 NTK_CHECKED ntk_status ntk_data_digest(ntk_data *data, int64_t first, int64_t count,
                                        ntk_dtype dtype, uint64_t (*digest)[2]);
 
+/* Bytes that the library of the format holds while samples are read: a chunk of what is
+ * compressed. Local. */
+int64_t ntk_data_held_bytes(const ntk_data *data);
+
 /* Is this path readable as data (by its first bytes)? Local. */
 bool ntk_data_is(const char *path);
 NTK_CHECKED ntk_status ntk_data_describe(const ntk_data *data, bool json, ntk_text *text);

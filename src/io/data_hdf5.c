@@ -65,6 +65,31 @@ static void hdf5_close(ntk_data_source *source) {
   ntk_free(&h);
 }
 
+/* Samples that are compressed can only be read by whole chunks: the one in hand is kept,
+ * and unpacked beside its packed bytes (which HDF5 may not have made smaller). */
+static ntk_status keep_chunk(hdf5_source *h, const char *name) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t create = 0, access = 0;
+  hsize_t chunk[H5S_MAX_RANK];
+  NTK_OPEN_H5(h->path, create, H5Dget_create_plist(h->inputs));
+  if (H5Pget_layout(create) != H5D_CHUNKED || H5Pget_nfilters(create) < 1)
+    goto done;
+  int64_t bytes = (int64_t)ntk_dtype_bytes(h->source.dtype);
+  NTK_TRY_H5(h->path, H5Pget_chunk(create, h->source.shape.ndim + 1, chunk));
+  for (int i = 0; i <= h->source.shape.ndim; i++)
+    bytes *= (int64_t)chunk[i];
+  NTK_OPEN_H5(h->path, access, H5Pcreate(H5P_DATASET_ACCESS));
+  NTK_TRY_H5(h->path, H5Pset_chunk_cache(access, H5D_CHUNK_CACHE_NSLOTS_DEFAULT,
+                                         (size_t)bytes, H5D_CHUNK_CACHE_W0_DEFAULT));
+  ntk_h5_close(&h->inputs);
+  NTK_OPEN_H5(h->path, h->inputs, H5Dopen2(h->file, name, access));
+  h->source.held_bytes = 2 * bytes;
+done:
+  ntk_h5_close(&create);
+  ntk_h5_close(&access);
+  return status;
+}
+
 static ntk_status open_dataset(const hdf5_source *h, const char *name, hid_t *dataset,
                                ntk_dtype *dtype, int64_t *samples, ntk_shape *shape) {
   ntk_status status = NTK_SUCCESS;
@@ -116,6 +141,7 @@ ntk_status ntk_hdf5_open(const char *path, const char *set, ntk_data_source **ou
   NTK_OPEN_H5(path, h->file, H5Fopen(file, H5F_ACC_RDONLY, H5P_DEFAULT));
   NTK_TRY(open_dataset(h, name, &h->inputs, &h->source.dtype, &h->source.samples,
                        &h->source.shape));
+  NTK_TRY(keep_chunk(h, name));
   if (strcmp(name, "/inputs") == 0)
     NTK_TRY(open_labels(h));
   h->source.format = "HDF5";

@@ -10,7 +10,8 @@ struct ntk_data_source {
   const char *format; /* in words */
   ntk_dtype dtype;    /* of the elements in the file */
   int64_t samples;
-  ntk_shape shape; /* of one sample */
+  ntk_shape shape;    /* of one sample */
+  int64_t held_bytes; /* that the format's library holds beside what is counted as ours */
   /* Samples first .. first + count as `dtype`, row-major. */
   ntk_status (*read)(ntk_data_source *source, int64_t first, int64_t count, ntk_dtype dtype,
                      void *out);

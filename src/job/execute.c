@@ -61,6 +61,12 @@ static ntk_status measure(const run *r, double seconds, ntk_journal_end *end) {
   end->gemm_gflops *= 1e-9;
   NTK_TRY_MPI(
       MPI_Allreduce(&seconds, &end->seconds, 1, MPI_DOUBLE, MPI_MAX, plan->context->comm));
+  const int64_t peak = ntk_memory_resident_peak();
+  int64_t extremes[2] = {peak, -peak};
+  NTK_TRY_MPI(
+      MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, plan->context->comm));
+  end->peak_bytes = extremes[0];
+  end->least_peak_bytes = -extremes[1];
   end->gflops = plan->minimal_flops * 1e-9 / end->phases[NTK_PHASE_CONTRACT].max;
 done:
   return status;
@@ -205,7 +211,7 @@ ntk_status ntk_plan_to_file(ntk_plan *plan, const char *path, const char *option
     status = ntk_store_abandon(&r.store, status);
   NTK_TRY(status);
   NTK_TRY(ntk_store_close(&r.store, true, &facts));
-  ntk_journal_close(plan->context, &end);
+  ntk_journal_close(plan, &end);
   NTK_TRY(explain(plan));
 done:
   ntk_options_destroy(&parsed);

@@ -66,7 +66,8 @@ void ntk_journal_open(const ntk_plan *plan, const char *path, const char *hosts,
     ntk_say(c, NTK_REPORT_INFO, "output  %s", path);
 }
 
-void ntk_journal_close(const ntk_context *context, const ntk_journal_end *end) {
+void ntk_journal_close(const ntk_plan *plan, const ntk_journal_end *end) {
+  const ntk_context *context = plan->context;
   ntk_say(context, NTK_REPORT_INFO, "%-16s %10s %10s %10s   seconds", "phase", "min",
           "mean", "max");
   for (int i = 0; i < NTK_PHASES; i++)
@@ -78,4 +79,9 @@ void ntk_journal_close(const ntk_context *context, const ntk_journal_end *end) {
           "that GEMM reaches on these ranks",
           end->seconds, end->gflops, 100 * end->gflops / end->gemm_gflops,
           end->gemm_gflops);
+  ntk_say(context, NTK_REPORT_INFO,
+          "memory: peak %" PRId64 "M of %" PRId64 "M per rank (max over ranks; min %" PRId64
+          "M)",
+          (end->peak_bytes + (1 << 20) - 1) >> 20, plan->cap >> 20,
+          (end->least_peak_bytes + (1 << 20) - 1) >> 20);
 }

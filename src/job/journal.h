@@ -12,7 +12,8 @@ void ntk_journal_open(const ntk_plan *plan, const char *path, const char *hosts,
 typedef struct ntk_journal_end {
   ntk_phase_row phases[NTK_PHASES];
   double seconds, gflops, gemm_gflops;
+  int64_t peak_bytes, least_peak_bytes; /* resident, max and min over ranks */
 } ntk_journal_end;
-void ntk_journal_close(const ntk_context *context, const ntk_journal_end *end);
+void ntk_journal_close(const ntk_plan *plan, const ntk_journal_end *end);
 
 #endif

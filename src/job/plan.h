@@ -36,6 +36,7 @@ struct ntk_plan {
   ntk_engine_spec spec;
   ntk_engine *engine;
   ntk_memory_terms memory;
+  int64_t peak_before; /* resident bytes of the rank that had most, up to the planning */
   int64_t cap; /* also the allocator's while the plan lives; those of several add up */
   const char *cap_bound_by;
   bool is_capping;

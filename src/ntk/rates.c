@@ -34,7 +34,8 @@ static double large_gemm(ntk_dtype dtype, void *buffers) {
 ntk_status ntk_rates_gemm_now(ntk_dtype dtype, double *flops) {
   ntk_status status = NTK_SUCCESS;
   void *buffers = NULL;
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, BUFFER_BYTES, 1, &buffers));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)3 * LARGE * LARGE, ntk_dtype_bytes(dtype),
+                     &buffers));
   *flops = large_gemm(dtype, buffers);
 done:
   ntk_free(&buffers);
