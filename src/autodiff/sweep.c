@@ -200,7 +200,8 @@ static void pull(const pass *p, const ntk_node *node, int operand) {
   const int y = node->outputs[0], x = node->inputs[operand];
   if (x < 0 || skips(p, x))
     return;
-  if (sweep->home[x] != sweep->home[y]) /* else an alias: the memory was handed down */
+  /* memory that was handed down holds the same numbers, or is written over */
+  if (sweep->home[x] != sweep->home[y] || !ntk_node_passes(sweep->net, node, operand))
     node->op->kernels[sweep->net->dtype]->vjp(
         node, operand, sweep->per_sample[x] ? sweep->n : 1, p->o, sweep->in, sweep->out,
         cotangent(sweep, y, p->o), cotangent(sweep, x, p->o), sweep->filled[x],

@@ -27,7 +27,19 @@ static void find_needs(ntk_sweep *sweep) {
   }
 }
 
-/* Upwards: which cotangents depend on the sample, and which aliases hand memory down. */
+/* May the cotangent of operand k take the memory of the result's? Nothing else is to be
+ * added to it, and it holds the same numbers or is made of them element by element. */
+static bool hands_down(const ntk_sweep *sweep, const ntk_node *node, int k) {
+  const ntk_net *net = sweep->net;
+  const int x = node->inputs[k], y = node->outputs[0];
+  if (x < 0 || !sweep->need[x] || net->slots[x] != 1 || net->is_output[x] ||
+      sweep->per_sample[x] != sweep->per_sample[y])
+    return false;
+  return k == 0 && (node->op->flags & NTK_OP_ELEMENTWISE) ? true
+                                                          : ntk_node_passes(net, node, k);
+}
+
+/* Upwards: which cotangents depend on the sample, and which are handed down. */
 static void find_dependence(ntk_sweep *sweep) {
   const ntk_net *net = sweep->net;
   const ntk_graph *graph = net->graph;
@@ -44,10 +56,11 @@ static void find_dependence(ntk_sweep *sweep) {
           (sweep->per_sample[y] || !ntk_net_vjp_is_constant(net, node, k)))
         sweep->per_sample[x] = true;
     }
-    const int x = node->inputs[0];
-    if (ntk_node_is_alias(node) && sweep->need[x] && net->slots[x] == 1 &&
-        !net->is_output[x])
-      sweep->home[x] = sweep->home[y];
+    for (int k = 0; k < node->input_count; k++)
+      if (hands_down(sweep, node, k)) {
+        sweep->home[node->inputs[k]] = sweep->home[y];
+        break;
+      }
   }
 }
 

@@ -16,7 +16,7 @@ struct ntk_sweep {
   bool *per_sample; /* [values] ... and depends on the sample */
   bool *filled;     /* [values] its cotangent has a first contribution */
   bool *active;     /* [values] depends on a parameter: has a tangent */
-  int *home; /* [values] value whose cotangent memory is used (aliases), else itself */
+  int *home;        /* [values] value whose cotangent memory is used, else itself */
   int64_t *value_at, *cotangent_at, *tangent_at; /* [values] bytes, -1: none */
   int64_t value_bytes, cotangent_bytes, tangent_bytes, work_bytes;
   char *values, *cotangents, *tangents;
@@ -37,6 +37,13 @@ static inline int64_t ntk_sweep_element(const ntk_sweep *sweep) {
 }
 static inline bool ntk_node_is_alias(const ntk_node *node) {
   return (node->op->flags & NTK_OP_ALIAS) != 0;
+}
+/* Has the cotangent of operand k the same numbers as that of the result? */
+static inline bool ntk_node_passes(const ntk_net *net, const ntk_node *node, int k) {
+  double scale;
+  if (ntk_node_is_alias(node))
+    return k == 0;
+  return node->op->passes && node->op->passes(net->graph, node, k, &scale) && scale == 1;
 }
 static inline bool ntk_sweep_is_data(const ntk_sweep *sweep, int v) {
   return v >= 0 && sweep->net->graph->values[v].role == NTK_DATA;

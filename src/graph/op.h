@@ -71,11 +71,12 @@ enum {
       4, /* no vjp depends on any value (Add, Concat, ReduceSum, AveragePool) */
   NTK_OP_MULTILINEAR = 8, /* linear in each operand, the others held (Mul, MatMul, Conv) */
   NTK_OP_DISCRETE = 16,   /* no derivative (Shape, Floor, comparisons): output is never data
-                             or   parameter with a cotangent; sweeps stop here */
-  NTK_OP_PARTS =
-      32 /* each output is a function of its own (Split): the importer makes a node
-            per output that is used, whose output 0 it is, with the attributes
-            "part", its number in the file, and "parts", how many there are */
+                             or parameter with a cotangent; sweeps stop here */
+  NTK_OP_PARTS = 32, /* each output is a function of its own (Split): the importer makes
+                        a node per output that is used, whose output 0 it is, with the
+                        attributes "part", its number in the file, and "parts", how
+                        many there are */
+  NTK_OP_ELEMENTWISE = 64 /* one operand, element by element: vjp may write dx over dy */
 };
 
 enum { NTK_BATCH_NONE = -1 }; /* this operand or output does not carry the batch axis */

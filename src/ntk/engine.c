@@ -97,23 +97,30 @@ done:
   return status;
 }
 
+static ntk_status sweep_bytes(const ntk_network *network, int64_t samples, int64_t outputs,
+                              int64_t *bytes) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_sweep_limits limits = {
+      .samples = samples, .cotangents = outputs, .own_seeds = !network->seeds};
+  NTK_TRY(ntk_sweep_bytes(network->net, limits, network->groups->wanted, bytes));
+  *bytes += ntk_seed_elements(network, samples, network->outputs) *
+            (int64_t)ntk_dtype_bytes(network->net->dtype);
+done:
+  return status;
+}
+
 ntk_status ntk_engine_sweep_samples(const ntk_network *network, ntk_algorithm algorithm,
                                     int64_t block, int64_t outputs_block,
                                     int64_t *samples) {
   ntk_status status = NTK_SUCCESS;
-  int64_t n = block;
-  if (algorithm == NTK_ALGORITHM_NTVP)
-    n = ntk_ntvp_batch(network, block, outputs_block);
-  for (;; n = (n + 1) / 2) {
-    int64_t bytes;
-    const ntk_sweep_limits limits = {
-        .samples = n, .cotangents = outputs_block, .own_seeds = !network->seeds};
-    NTK_TRY(ntk_sweep_bytes(network->net, limits, network->groups->wanted, &bytes));
-    bytes += ntk_seed_elements(network, n, network->outputs) *
-             (int64_t)ntk_dtype_bytes(network->net->dtype);
-    if (bytes <= NTK_WORKSPACE_BYTES || n == 1)
-      break;
-  }
+  const bool ntvp = algorithm == NTK_ALGORITHM_NTVP;
+  const int64_t limit = ntvp ? NTK_WORKSPACE_BYTES : NTK_SWEEP_BYTES;
+  int64_t n = ntvp ? ntk_ntvp_batch(network, block, outputs_block) : block, one, two;
+  /* what a sample takes, without what is taken once; the latter depends on the threads */
+  NTK_TRY(sweep_bytes(network, 1, outputs_block, &one));
+  NTK_TRY(sweep_bytes(network, 2, outputs_block, &two));
+  while (n > 1 && n * (two - one) > limit)
+    n = (n + 1) / 2;
   *samples = n;
 done:
   return status;

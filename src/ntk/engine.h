@@ -80,7 +80,8 @@ void ntk_engine_pack(void *self, int64_t n, int64_t o, const void *column, void 
 ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
                                const void *packed, bool mirror, double *acc);
 
-/* Largest number of samples whose sweep stays within a constant workspace. */
+/* Number of samples to be swept at once: half of the block as often as it takes for a
+ * constant workspace. */
 NTK_CHECKED ntk_status ntk_engine_sweep_samples(const ntk_network *network,
                                                 ntk_algorithm algorithm, int64_t block,
                                                 int64_t outputs_block, int64_t *samples);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/light.h"
 #include "tensor/real.h"
+#include <omp.h>
 #include <string.h>
 
 /* A NaN stays one, for the report at the outputs. */
@@ -190,23 +191,54 @@ static void add_row(int64_t length, const real *d, const real *dy, real *to,
   }
 }
 
+/* Rows of an operand that is not broadcast are written once each: threads share them. */
+static void vjp_whole(const ntk_broadcast *b, int operand, int64_t n, int64_t o,
+                      const ntk_array *in, ntk_array dy, ntk_array dx, bool add) {
+  const int64_t rows = count_rows(b);
+#pragma omp parallel for schedule(static) if (n * o * b->size > 1 << 15)
+  for (int64_t p = 0; p < n * rows; p++) {
+    int64_t at, from[NTK_BROADCAST];
+    real d[BLOCK];
+    const int64_t i = p / rows, length = row_at(b, p % rows, &at, from);
+    slopes((ntk_binary_function)b->function, operand, row_of(b, in, i, from, length), d);
+    for (int64_t j = 0; j < o; j++) {
+      const real *y = (const real *)dy.data + i * dy.outer + j * dy.inner + at;
+      real *x = (real *)dx.data + i * dx.outer + j * dx.inner + at;
+      if (add)
+        for (int64_t k = 0; k < length; k++)
+          x[k] += d[k] * y[k];
+      else
+        for (int64_t k = 0; k < length; k++)
+          x[k] = d[k] * y[k];
+    }
+  }
+}
+
+/* Sums over what the operand is broadcast along. Threads share samples, or where these are
+ * few, outputs as well. */
 static void vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
                 const ntk_array *in, const ntk_array *out, ntk_array dy, ntk_array dx,
                 bool add, void *work) {
   const ntk_broadcast *b = node->detail;
   const int64_t rows = count_rows(b), size = b->operand_size[operand];
+  const int64_t part = n < omp_get_max_threads() ? 1 : o, parts = o / part;
   (void)out;
   (void)work;
+  if (size == b->size) {
+    vjp_whole(b, operand, n, o, in, dy, dx, add);
+    return;
+  }
 #pragma omp parallel for schedule(static) if (n * o * b->size > 1 << 15)
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t p = 0; p < n * parts; p++) {
+    const int64_t i = p / parts, first = p % parts * part;
     real d[BLOCK];
-    for (int64_t j = 0; j < o && !add; j++)
+    for (int64_t j = first; j < first + part && !add; j++)
       memset((real *)dx.data + i * dx.outer + j * dx.inner, 0, (size_t)size * sizeof(real));
     for (int64_t r = 0; r < rows; r++) {
       int64_t at, from[NTK_BROADCAST];
       const int64_t length = row_at(b, r, &at, from);
       slopes((ntk_binary_function)b->function, operand, row_of(b, in, i, from, length), d);
-      for (int64_t j = 0; j < o; j++)
+      for (int64_t j = first; j < first + part; j++)
         add_row(length, d, (const real *)dy.data + i * dy.outer + j * dy.inner + at,
                 (real *)dx.data + i * dx.outer + j * dx.inner + from[operand],
                 b->stride[operand][b->ndim - 1]);

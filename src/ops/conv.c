@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/dense.h"
+#include "ops/conv_pass.h"
 
 #include <omp.h>
 
@@ -143,7 +143,9 @@ static int64_t conv_workspace(const ntk_graph *graph, const ntk_node *node, int6
   (void)graph;
   (void)n;
   (void)o;
-  return ntk_conv_scratch(node->detail) * omp_get_max_threads();
+  const int64_t weights = ntk_conv_scratch(node->detail) * omp_get_max_threads();
+  const int64_t passes = ntk_conv_pass_scratch(node->detail);
+  return weights > passes ? weights : passes;
 }
 
 static double conv_flops(const ntk_graph *graph, const ntk_node *node) {

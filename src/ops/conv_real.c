@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/dense.h"
+#include "ops/conv_pass.h"
 #include "tensor/real.h"
 
 #include <omp.h>
@@ -9,7 +9,7 @@
 #define gemm NTK_REAL(ntk_gemm)
 #define im2col NTK_REAL(ntk_im2col)
 #define im2col_part NTK_REAL(ntk_im2col_part)
-#define col2im_add_part NTK_REAL(ntk_col2im_add_part)
+#define apply NTK_REAL(ntk_conv_apply)
 
 /* Work is cut into blocks: the patches of several small images, or of a part of a large
  * one, in one group. Rows of a block: (image, pixel). Images are numbered over [p, q,
@@ -25,7 +25,6 @@ typedef struct block {
 } block;
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t count, int64_t part) { return (count + part - 1) / part; }
 
 /* Images go to all threads before they are put together. */
 static blocks cut(const ntk_conv *c, int64_t p, int64_t q, ntk_array x, ntk_array y) {
@@ -63,118 +62,6 @@ static void patches(const blocks *b, const block *k, real *out) {
     im2col_part(&b->c->window, b->c->channels, k->pixel, k->pixels,
                 image_of(b, k->image + i, k->group), out + i * k->pixels * b->c->K,
                 b->c->K);
-}
-
-/* Pixel side of a block of whole images to or from packed [filters, rows]. */
-static void pack(const blocks *b, const block *k, real *packed) {
-  for (int64_t i = 0; i < k->images; i++) {
-    const real *y = pixels_of(b, k->image + i, k->group);
-    for (int64_t f = 0; f < b->c->filters; f++)
-      memcpy(packed + f * k->rows + i * k->pixels, y + f * k->pixels,
-             (size_t)k->pixels * sizeof *y);
-  }
-}
-
-static void unpack(const blocks *b, const block *k, const real *packed, bool add) {
-  for (int64_t i = 0; i < k->images; i++) {
-    real *y = pixels_of(b, k->image + i, k->group);
-    for (int64_t f = 0; f < b->c->filters; f++) {
-      const real *row = packed + f * k->rows + i * k->pixels;
-      for (int64_t t = 0; t < k->pixels; t++)
-        y[f * k->pixels + t] = row[t] + (add ? y[f * k->pixels + t] : 0);
-    }
-  }
-}
-
-/* Y = W X^T for one block, w [filters, K] of the group. */
-static void apply_block(const blocks *b, const block *k, const real *w, bool add,
-                        real *scratch) {
-  const ntk_conv *c = b->c;
-  real *packed = scratch + k->rows * c->K;
-  if (c->pointwise) {
-    for (int64_t i = 0; i < k->images; i++)
-      gemm(false, false, c->filters, k->pixels, c->K, 1, w, c->K,
-           image_of(b, k->image + i, k->group) + k->pixel, c->plane, add,
-           pixels_of(b, k->image + i, k->group) + k->pixel, c->pixels);
-    return;
-  }
-  patches(b, k, scratch);
-  if (k->images == 1) {
-    gemm(false, true, c->filters, k->rows, c->K, 1, w, c->K, scratch, c->K, add,
-         pixels_of(b, k->image, k->group) + k->pixel, c->pixels);
-    return;
-  }
-  gemm(false, true, c->filters, k->rows, c->K, 1, w, c->K, scratch, c->K, 0, packed,
-       k->rows);
-  unpack(b, k, packed, add);
-}
-
-/* Y[p, q] (+)= conv(X[p, q], w). */
-static void apply(const ntk_conv *c, int64_t p, int64_t q, ntk_array x, const real *w,
-                  ntk_array y, bool add, void *work) {
-  const blocks b = cut(c, p, q, x, y);
-  const int64_t slices = parts(c->pixels, b.pixels);
-  const int64_t tasks = parts(b.count, b.images) * c->groups * slices;
-#pragma omp parallel for schedule(static) if (tasks >= omp_get_max_threads())
-  for (int64_t task = 0; task < tasks; task++) {
-    block k = {.pixel = task % slices * b.pixels};
-    k.group = task / slices % c->groups;
-    k.image = task / slices / c->groups * b.images;
-    k.pixels = smaller(b.pixels, c->pixels - k.pixel);
-    k.images = smaller(b.images, b.count - k.image);
-    k.rows = k.images * k.pixels;
-    apply_block(&b, &k, w + k.group * c->filters * c->K, add, scratch_of_thread(c, work));
-  }
-}
-
-/* X += adjoint of the patches of Y^T W, for one block. */
-static void adjoint_block(const blocks *b, const block *k, const real *w, real *scratch) {
-  const ntk_conv *c = b->c;
-  real *packed = scratch + k->rows * c->K;
-  const real *y = pixels_of(b, k->image, k->group) + k->pixel;
-  int64_t ld = c->pixels;
-  if (k->images > 1) {
-    pack(b, k, packed);
-    y = packed;
-    ld = k->rows;
-  }
-  gemm(true, false, k->rows, c->K, c->filters, 1, y, ld, w, c->K, 0, scratch, c->K);
-  for (int64_t i = 0; i < k->images; i++)
-    col2im_add_part(&c->window, c->channels, k->pixel, k->pixels,
-                    scratch + i * k->pixels * c->K, c->K,
-                    image_of(b, k->image + i, k->group));
-}
-
-/* All pixels of some images in one group: slices of one image add to the same place. */
-static void adjoint_images(const blocks *b, block k, const real *w, bool add,
-                           real *scratch) {
-  const ntk_conv *c = b->c;
-  for (int64_t i = 0; i < k.images; i++) {
-    real *x = image_of(b, k.image + i, k.group);
-    if (c->pointwise)
-      gemm(true, false, c->channels, c->plane, c->filters, 1, w, c->K,
-           pixels_of(b, k.image + i, k.group), c->pixels, add, x, c->plane);
-    else if (!add)
-      memset(x, 0, (size_t)(c->channels * c->plane) * sizeof *x);
-  }
-  for (k.pixel = 0; !c->pointwise && k.pixel < c->pixels; k.pixel += b->pixels) {
-    k.pixels = smaller(b->pixels, c->pixels - k.pixel);
-    k.rows = k.images * k.pixels;
-    adjoint_block(b, &k, w, scratch);
-  }
-}
-
-/* X[p, q] (+)= adjoint of conv(., w) at Y[p, q]. */
-static void apply_adjoint(const ntk_conv *c, int64_t p, int64_t q, ntk_array x,
-                          const real *w, ntk_array y, bool add, void *work) {
-  const blocks b = cut(c, p, q, x, y);
-  const int64_t tasks = parts(b.count, b.images) * c->groups;
-#pragma omp parallel for schedule(static) if (tasks >= omp_get_max_threads())
-  for (int64_t task = 0; task < tasks; task++) {
-    block k = {.group = task % c->groups, .image = task / c->groups * b.images};
-    k.images = smaller(b.images, b.count - k.image);
-    adjoint_images(&b, k, w + k.group * c->filters * c->K, add, scratch_of_thread(c, work));
-  }
 }
 
 /* dW[o] += sum over t of dy[o, c, t] X[t, k], for a part of one image and one group. */
@@ -269,13 +156,12 @@ static ntk_array shifted(ntk_array a, int64_t i) {
 }
 
 /* Y[p, q] (+)= conv(X[p, q], W[p]), or its adjoint: one sweep where W is shared. */
-static void apply_each(const ntk_conv *c, bool adjoint, int64_t p, int64_t q, ntk_array x,
-                       ntk_array w, ntk_array y, bool add, void *work) {
+static void apply_each(const ntk_conv *c, bool adjoint, int64_t p, int64_t q,
+                       ntk_array from, ntk_array w, ntk_array to, bool add, void *work) {
   const int64_t calls = w.outer == 0 ? 1 : p, share = w.outer == 0 ? p : 1;
   for (int64_t i = 0; i < calls; i++)
-    (adjoint ? apply_adjoint : apply)(c, share, q, shifted(x, i),
-                                      (const real *)w.data + i * w.outer, shifted(y, i),
-                                      add, work);
+    apply(c, adjoint, share, q, shifted(from, i), (const real *)w.data + i * w.outer,
+          shifted(to, i), add, work);
 }
 
 static void forward(const ntk_node *node, int64_t n, const ntk_array *in,
@@ -293,7 +179,7 @@ static void vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
   const ntk_conv *c = node->detail;
   (void)out;
   if (operand == 0)
-    apply_each(c, true, n, o, dx, in[1], dy, add, work);
+    apply_each(c, true, n, o, dy, in[1], dx, add, work);
   else if (operand == 1)
     vjp_weight(c, n, o, in[0], dy, dx, add, work);
   else
@@ -314,8 +200,8 @@ static void jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_array *in,
     ntk_array x = dx[0], y = dy;
     x.data = (real *)x.data + i * x.inner;
     y.data = (real *)y.data + i * y.inner;
-    apply(c, d, in[1].outer == 0 ? n : 1, x, (const real *)in[1].data + i * in[1].outer, y,
-          written, work);
+    apply(c, false, d, in[1].outer == 0 ? n : 1, x,
+          (const real *)in[1].data + i * in[1].outer, y, written, work);
   }
   written = written || dx[0].data;
   for (int64_t i = 0; dx[1].data && i < d; i++) {

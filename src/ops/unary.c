@@ -27,7 +27,7 @@ done:
       .min_in = 1,                                                                         \
       .max_in = 1,                                                                         \
       .max_out = 1,                                                                        \
-      .flags = flags_,                                                                     \
+      .flags = (flags_) | NTK_OP_ELEMENTWISE,                                              \
       .infer = infer_,                                                                     \
       .kernels = {&ntk_unary_kernels_f32, &ntk_unary_kernels_f64},                         \
       __VA_ARGS__};
