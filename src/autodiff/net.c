@@ -138,16 +138,19 @@ bool ntk_net_vjp_is_constant(const ntk_net *net, const ntk_node *node, int opera
   return true;
 }
 
+double ntk_net_node_flops(const ntk_net *net, const ntk_node *node) {
+  const ntk_graph *graph = net->graph;
+  if (node->op->flags & NTK_OP_ALIAS)
+    return 0;
+  return node->op->flops ? node->op->flops(graph, node)
+                         : (double)ntk_graph_size(graph, node->outputs[0]);
+}
+
 double ntk_net_forward_flops(const ntk_net *net) {
   const ntk_graph *graph = net->graph;
   double flops = 0;
-  for (int i = 0; i < graph->node_count; i++) {
-    const ntk_node *node = &graph->nodes[i];
-    const ntk_value *y = &graph->values[node->outputs[0]];
-    if (y->role != NTK_DATA)
-      continue;
-    flops +=
-        node->op->flops ? node->op->flops(graph, node) : (double)ntk_shape_size(&y->shape);
-  }
+  for (int i = 0; i < graph->node_count; i++)
+    if (graph->values[graph->nodes[i].outputs[0]].role == NTK_DATA)
+      flops += ntk_net_node_flops(net, &graph->nodes[i]);
   return flops;
 }

@@ -28,6 +28,9 @@ NTK_CHECKED ntk_status ntk_net_update(ntk_net *net);
 /* Is dy/d(operand) of a node free of the sample (design section 3)? */
 bool ntk_net_vjp_is_constant(const ntk_net *net, const ntk_node *node, int operand);
 
+/* Floating-point operations of a node on one sample; an alias has none. */
+double ntk_net_node_flops(const ntk_net *net, const ntk_node *node);
+
 /* Floating-point operations of one forward pass of one sample. */
 double ntk_net_forward_flops(const ntk_net *net);
 

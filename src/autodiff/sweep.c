@@ -238,6 +238,31 @@ void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, ntk_seeds seeds, bool const
   }
 }
 
+/* Of the vjp to one operand, per cotangent and sample; none where `pull` passes it by. */
+static double pull_flops(const ntk_sweep *sweep, const ntk_node *node, int operand) {
+  const int y = node->outputs[0], x = node->inputs[operand];
+  if (x < 0 || !sweep->need[x] || sweep->home[x] == sweep->home[y])
+    return 0;
+  return operand < 2 ? ntk_net_node_flops(sweep->net, node)
+                     : (double)ntk_sweep_size(sweep, y);
+}
+
+double ntk_sweep_flops(const ntk_sweep *sweep, int64_t n, int64_t o) {
+  const ntk_graph *graph = sweep->net->graph;
+  double flops = (double)n * ntk_net_forward_flops(sweep->net);
+  for (int i = 0; i < graph->node_count; i++) {
+    const ntk_node *node = &graph->nodes[i];
+    if ((node->op->flags & NTK_OP_DISCRETE) ||
+        sweep->cotangent_at[sweep->home[node->outputs[0]]] < 0)
+      continue;
+    for (int k = 0; k < node->input_count; k++)
+      if (node->inputs[k] >= 0)
+        flops += (double)(o * (sweep->per_sample[node->inputs[k]] ? n : 1)) *
+                 pull_flops(sweep, node, k);
+  }
+  return flops;
+}
+
 /* ---- tangent --------------------------------------------------------------------------
  */
 

@@ -61,6 +61,12 @@ typedef struct ntk_seeds {
 void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, ntk_seeds seeds, bool constant_only,
                         ntk_cotangent_fn fn, void *user);
 
+/* Floating-point operations of a forward sweep of n samples and a backward one of o
+ * cotangents (0: none): each node's own, forward, and for each operand whose cotangent is
+ * computed as many again per cotangent, once for all samples where it does not depend on
+ * them. A shift (third operand of a product) counts one an element. */
+double ntk_sweep_flops(const ntk_sweep *sweep, int64_t n, int64_t o);
+
 /* Tangents of the outputs, [d, n, O], for directions [d, P_l] of each parameter source
  * (directions[i] belongs to graph->parameters[i]; net's type), at the last forward. */
 void ntk_sweep_tangent(ntk_sweep *sweep, int64_t d, const void *const *directions,

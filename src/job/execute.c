@@ -10,8 +10,8 @@
 typedef struct run {
   ntk_plan *plan;
   ntk_store *store;
-  double *selected;     /* [samples of a sweep, selected outputs] */
-  double formed_before; /* seconds of the engine at the start */
+  double *selected;                   /* [samples of a sweep, selected outputs] */
+  double formed_before, swept_before; /* seconds and flops of the engine at the start */
   ntk_tile_fn fn;
   void *user;
 } run;
@@ -67,6 +67,9 @@ static ntk_status measure(const run *r, double seconds, ntk_journal_end *end) {
       MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, plan->context->comm));
   end->peak_bytes = extremes[0];
   end->least_peak_bytes = -extremes[1];
+  const double swept = ntk_engine_swept_flops(plan->engine) - r->swept_before;
+  NTK_TRY_MPI(MPI_Allreduce(&swept, &end->swept_flops, 1, MPI_DOUBLE, MPI_SUM,
+                            plan->context->comm));
   end->gflops = plan->minimal_flops * 1e-9 / end->phases[NTK_PHASE_CONTRACT].max;
 done:
   return status;
@@ -185,6 +188,7 @@ static ntk_status compute(run *r, double start, ntk_journal_end *end) {
                 ntk_malloc(NTK_MEMORY_GENERAL, plan->spec.sweep_samples * plan->selected,
                            sizeof *r->selected, &r->selected)));
   r->formed_before = ntk_engine_forming_seconds(plan->engine);
+  r->swept_before = ntk_engine_swept_flops(plan->engine);
   plan->outputs = write_outputs;
   plan->user = r;
   NTK_TRY(run_job(plan, &sink));

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "job/journal.h"
+#include "job/predict.h"
 #include "job/provenance.h"
 #include "tensor/blas.h"
 #include <inttypes.h>
 #include <omp.h>
 #include <scantk/version.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void say_threads(const ntk_context *context, const char *hosts) {
@@ -66,20 +68,48 @@ void ntk_journal_open(const ntk_plan *plan, const char *path, const char *hosts,
     ntk_say(c, NTK_REPORT_INFO, "output  %s", path);
 }
 
+static void say_phases(const ntk_context *c, const ntk_prediction *predicted,
+                       const ntk_journal_end *end) {
+  const double known[NTK_PHASES] = {[NTK_PHASE_SWEEP] = predicted->sweeps,
+                                    [NTK_PHASE_CONTRACT] = predicted->contraction,
+                                    [NTK_PHASE_WRITE] = predicted->writing};
+  ntk_say(c, NTK_REPORT_INFO, "%-16s %10s %10s %10s %10s   seconds", "phase", "min", "mean",
+          "max", "predicted");
+  for (int i = 0; i < NTK_PHASES; i++) {
+    const ntk_phase_row *row = &end->phases[i];
+    char text[32] = "-";
+    if (known[i] > 0)
+      (void)snprintf(text, sizeof text, "%.3f", known[i]);
+    ntk_say(c, NTK_REPORT_INFO, "%-16s %10.3f %10.3f %10.3f %10s",
+            ntk_phase_name((ntk_phase)i), row->min, row->mean, row->max, text);
+  }
+  ntk_say(c, NTK_REPORT_INFO, "%-16s %10s %10s %10.3f %10.3f", "whole", "", "",
+          end->seconds, predicted->sweeps + predicted->contraction + predicted->writing);
+}
+
+static void say_rate(const ntk_context *c, const char *what, double flops, double seconds,
+                     double gemm_gflops) {
+  const double gflops = seconds > 0 ? 1e-9 * flops / seconds : 0;
+  ntk_say(c, NTK_REPORT_INFO, "%-16s %10.4g Gflop %10.4g GFLOP/s, %.0f %% of GEMM", what,
+          1e-9 * flops, gflops, 100 * gflops / gemm_gflops);
+}
+
+/* The contraction counts its minimal flops, and the whole these and each sample's sweep
+ * once, whatever was done. */
 void ntk_journal_close(const ntk_plan *plan, const ntk_journal_end *end) {
-  const ntk_context *context = plan->context;
-  ntk_say(context, NTK_REPORT_INFO, "%-16s %10s %10s %10s   seconds", "phase", "min",
-          "mean", "max");
-  for (int i = 0; i < NTK_PHASES; i++)
-    ntk_say(context, NTK_REPORT_INFO, "%-16s %10.3f %10.3f %10.3f",
-            ntk_phase_name((ntk_phase)i), end->phases[i].min, end->phases[i].mean,
-            end->phases[i].max);
-  ntk_say(context, NTK_REPORT_INFO,
-          "%.3g s; contraction %.4g GFLOP/s (minimal flops), %.0f %% of the %.4g GFLOP/s "
-          "that GEMM reaches on these ranks",
-          end->seconds, end->gflops, 100 * end->gflops / end->gemm_gflops,
+  const ntk_context *c = plan->context;
+  ntk_prediction predicted;
+  ntk_predict(plan, &predicted);
+  say_phases(c, &predicted, end);
+  say_rate(c, "sweeps", end->swept_flops, end->phases[NTK_PHASE_SWEEP].max,
+           end->gemm_gflops);
+  say_rate(c, "contraction", plan->minimal_flops, end->phases[NTK_PHASE_CONTRACT].max,
+           end->gemm_gflops);
+  say_rate(c, "whole", plan->minimal_flops + ntk_predict_sweep_flops(plan), end->seconds,
+           end->gemm_gflops);
+  ntk_say(c, NTK_REPORT_INFO, "%-16s %27.4g GFLOP/s on these ranks, just now", "GEMM",
           end->gemm_gflops);
-  ntk_say(context, NTK_REPORT_INFO,
+  ntk_say(c, NTK_REPORT_INFO,
           "memory: peak %" PRId64 "M of %" PRId64 "M per rank (max over ranks; min %" PRId64
           "M)",
           (end->peak_bytes + (1 << 20) - 1) >> 20, plan->cap >> 20,

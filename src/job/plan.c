@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "io/store.h"
 #include "job/calibrate.h"
+#include "job/predict.h"
 #include "tensor/blas.h"
 #include <inttypes.h>
 #include <math.h>
@@ -110,9 +111,8 @@ static double ntvp_flops(const ntk_plan *plan, const ntk_numeric *p) {
          (2 * pairs + 3 * pairs / (double)p->block);
 }
 
-/* Sweeps reach a third of the rate of products. */
 static double ntvp_seconds(const ntk_plan *plan, const ntk_numeric *p) {
-  return ntvp_flops(plan, p) / (0.33 * plan->rates.gemm_flops[p->dtype]);
+  return ntvp_flops(plan, p) / (NTK_SWEEP_SHARE * plan->rates.gemm_flops[p->dtype]);
 }
 
 static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {

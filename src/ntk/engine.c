@@ -210,6 +210,12 @@ double ntk_engine_forming_seconds(const ntk_engine *engine) {
   return engine->forming_seconds;
 }
 
+double ntk_engine_sweep_flops(const ntk_engine *engine, int64_t n, int64_t o) {
+  return ntk_sweep_flops(engine->sweep, n, is_ntvp(engine) ? 0 : o);
+}
+
+double ntk_engine_swept_flops(const ntk_engine *engine) { return engine->swept_flops; }
+
 /* ---- sweeping -------------------------------------------------------------------------
  */
 
@@ -307,6 +313,7 @@ static ntk_status sweep_chunk(ntk_engine *engine, const swept *b, int64_t i0, in
   NTK_TRY(read_chunk(engine, b, i0, n));
   NTK_TRY(ntk_sweep_forward(engine->sweep, n, &inputs,
                             spec->sides[b->side].base + b->first + i0));
+  engine->swept_flops += ntk_engine_sweep_flops(engine, n, b->o);
   if (spec->outputs && b->output == 0) {
     ntk_sweep_outputs(engine->sweep, engine->outputs);
     NTK_TRY(spec->outputs(spec->user, b->side, b->first + i0, n, engine->outputs));

@@ -71,6 +71,11 @@ const double *ntk_engine_group_seconds(ntk_engine *engine);
 /* Those of forming J, which happens inside sweeps. */
 double ntk_engine_forming_seconds(const ntk_engine *engine);
 
+/* Operations of sweeping n samples for o outputs, and of all sweeps so far. The vectors of
+ * NTK-vector products are contraction. */
+double ntk_engine_sweep_flops(const ntk_engine *engine, int64_t n, int64_t o);
+double ntk_engine_swept_flops(const ntk_engine *engine);
+
 /* The calls of a worker (job/job.h); self is the engine. */
 int64_t ntk_engine_block_bytes(void *self, int64_t n, int64_t o);
 ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int64_t output,

@@ -20,6 +20,7 @@ struct ntk_engine {
   double *thread_seconds; /* [threads][seconds_stride] not yet among them */
   int64_t seconds_stride;
   double forming_seconds; /* of J, while sweeping; part of group_seconds */
+  double swept_flops;
   /* NTK-vector products */
   ntk_sweep *rows;    /* tangents at x1 */
   int64_t directions; /* of one batch, a multiple of the outputs of a block */

@@ -419,6 +419,26 @@ static void generated_networks(void **state) {
   }
 }
 
+/* Dense 9-12-3: products forward, and per cotangent that of the head alone, whose D is the
+ * seed: it and what it multiplies do not depend on the sample. */
+static void flops_are_those_of_the_products(void **state) {
+  (void)state;
+  const double first = 2 * 9 * 12, head = 2 * 12 * 3, hidden = 12;
+  trial t = trial_make(subject_generated(
+      context, "fcn", "--input 9 --width 12 --depth 1 --outputs 3", 3, 1));
+  bool *wanted = calloc((size_t)t.graph->value_count, sizeof *wanted);
+  assert_non_null(wanted);
+  wanted[t.graph->nodes[0].outputs[0]] = true; /* D of the first layer */
+  ntk_sweep *sweep = sweep_make(&t, 3, wanted);
+  const double forward_flops = first + hidden + head;
+  assert_true(ntk_net_forward_flops(t.net) == forward_flops);
+  assert_true(ntk_sweep_flops(sweep, 5, 0) == 5 * forward_flops);
+  assert_true(ntk_sweep_flops(sweep, 5, 2) == 5 * forward_flops + 2 * (head + 5 * hidden));
+  ntk_sweep_destroy(&sweep);
+  free(wanted);
+  trial_free(&t);
+}
+
 static void written_network(void **state) {
   trial t = trial_make(subject_written(context, *state, 3, 1));
   check_tangents(&t, true);
@@ -487,6 +507,7 @@ static void slots_do_not_overlap(void **state) {
 int main(int argc, char **argv) {
   struct CMUnitTest tests[GOLDEN + WRITTEN + 4] = {
       cmocka_unit_test(generated_networks), cmocka_unit_test(promised_bytes_are_taken),
+      cmocka_unit_test(flops_are_those_of_the_products),
       cmocka_unit_test(nonfinite_is_named), cmocka_unit_test(slots_do_not_overlap)};
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
