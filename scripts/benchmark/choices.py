@@ -21,13 +21,15 @@ class Forced:
 
     def __init__(self, program, case, n, layout, repeat, limit):
         self.program, self.case, self.n, self.layout = program, case, n, layout
-        self.repeat, self.limit = repeat, limit
+        self.limit = limit
         self.plan = program.file("auto.plan")
+        self.pair = 0  # auto's seconds per pair; what has none to be compared with is repeated
+        self.repeat = 1
         self.run(n, "--write-plan", self.plan)  # rates are measured, files are in memory
         with open(self.plan, encoding="utf-8") as file:
             self.lines = file.read().splitlines()
         os.remove(self.plan)
-        self.pair = 0  # what has no pair to be near to is repeated
+        self.repeat = repeat
         self.pair = self.run(n) / n**2
 
     def run(self, n, *words):

@@ -79,11 +79,11 @@ static void say_phases(const ntk_context *c, const ntk_prediction *predicted,
     const ntk_phase_row *row = &end->phases[i];
     char text[32] = "-";
     if (known[i] > 0)
-      (void)snprintf(text, sizeof text, "%.3f", known[i]);
+      (void)snprintf(text, sizeof text, "%.4g", known[i]);
     ntk_say(c, NTK_REPORT_INFO, "%-16s %10.3f %10.3f %10.3f %10s",
             ntk_phase_name((ntk_phase)i), row->min, row->mean, row->max, text);
   }
-  ntk_say(c, NTK_REPORT_INFO, "%-16s %10s %10s %10.3f %10.3f", "whole", "", "",
+  ntk_say(c, NTK_REPORT_INFO, "%-16s %10s %10s %10.4g %10.4g", "whole", "", "",
           end->seconds, predicted->sweeps + predicted->contraction + predicted->writing);
 }
 
