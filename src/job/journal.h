@@ -14,7 +14,7 @@ typedef struct ntk_journal_end {
   double seconds; /* from the first read of data to the last tile written */
   double gflops;  /* of the contraction, by minimal flops */
   double gemm_gflops;
-  double swept_flops; /* of all sweeps, repeated ones too */
+  double swept_flops;                   /* of all sweeps, repeated ones too */
   int64_t peak_bytes, least_peak_bytes; /* resident, max and min over ranks */
 } ntk_journal_end;
 void ntk_journal_close(const ntk_plan *plan, const ntk_journal_end *end);
