@@ -30,9 +30,10 @@ struct ntk_engine {
 
 /* Bytes of the constant workspace for directions and their sweeps. */
 #define NTK_WORKSPACE_BYTES ((int64_t)256 << 20)
-/* Bytes of the values and cotangents of the samples swept at once: a few of the layers in
- * hand stay in a shared cache. */
-#define NTK_SWEEP_BYTES ((int64_t)48 << 20)
+/* Bytes of the values and cotangents of the samples swept at once: enough samples for what
+ * a layer does once (packing its weights), few enough for its arrays to meet a large cache.
+ */
+#define NTK_SWEEP_BYTES ((int64_t)128 << 20)
 
 /* Elements of the seeds of n samples and o outputs: none where all samples share them. */
 static inline int64_t ntk_seed_elements(const ntk_network *network, int64_t n, int64_t o) {

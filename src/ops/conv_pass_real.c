@@ -81,8 +81,12 @@ static void pack_rows(const ntk_conv_pass *pass, const real *w, int64_t rows, re
                              (x[0].tap + i * x[0].tap_step) * pass->w_tap[0] +
                              (x[1].tap + j * x[1].tap_step) * pass->w_tap[1] +
                              (x[2].tap + k * x[2].tap_step) * pass->w_tap[2];
-          for (int64_t r = 0; r < NTK_PANEL_ROWS; r++)
-            out[r] = r < rows ? from[r * pass->w_written] : 0;
+          if (rows == NTK_PANEL_ROWS)
+            for (int64_t r = 0; r < NTK_PANEL_ROWS; r++)
+              out[r] = from[r * pass->w_written];
+          else
+            for (int64_t r = 0; r < NTK_PANEL_ROWS; r++)
+              out[r] = r < rows ? from[r * pass->w_written] : 0;
         }
 }
 
@@ -230,9 +234,12 @@ static void store_row(int64_t n, const real *from, int64_t stride, bool add, rea
   else if (stride == 1)
     for (int64_t e = 0; e < n; e++)
       to[e] += from[e];
+  else if (!add)
+    for (int64_t e = 0; e < n; e++)
+      to[e * stride] = from[e];
   else
     for (int64_t e = 0; e < n; e++)
-      to[e * stride] = from[e] + (add ? to[e * stride] : 0);
+      to[e * stride] += from[e];
 }
 
 static void store(const task *t, const panel *p, const real *product) {

@@ -106,9 +106,11 @@ static void vjp_weight(const ntk_conv *c, int64_t n, int64_t o, ntk_array x, ntk
   const int64_t size = c->groups * c->filters * c->K;
   /* one image per sample and output 0; the outputs are a loop inside */
   const blocks b = cut(c, n, 1, x, dy);
-  for (int64_t i = 0; !add && i < n * o; i++)
-    memset((real *)dw.data + i / o * dw.outer + i % o * dw.inner, 0,
-           (size_t)size * sizeof(real));
+#pragma omp parallel for schedule(static) if (n * o * size > 1 << 15)
+  for (int64_t i = 0; i < n * o; i++)
+    if (!add)
+      memset((real *)dw.data + i / o * dw.outer + i % o * dw.inner, 0,
+             (size_t)size * sizeof(real));
 #pragma omp parallel for schedule(static) if (n * c->groups >= omp_get_max_threads())
   for (int64_t task = 0; task < n * c->groups; task++)
     weight_sample(&b, task / c->groups, task % c->groups, o, dw,
