@@ -296,6 +296,7 @@ static void where_forward(const ntk_node *node, int64_t n, const ntk_array *in,
   const ntk_broadcast *b = node->detail;
   const int last = b->ndim - 1;
   (void)work;
+#pragma omp parallel for schedule(static) if (n * b->size > 1 << 15)
   for (int64_t i = 0; i < n; i++)
     for (int64_t r = 0; r < count_rows(b); r++) {
       int64_t at, from[NTK_BROADCAST];
@@ -318,6 +319,7 @@ static void where_vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
   const size_t bytes = (size_t)b->operand_size[operand] * sizeof(real);
   (void)out;
   (void)work;
+#pragma omp parallel for collapse(2) schedule(static) if (n * o * b->size > 1 << 15)
   for (int64_t i = 0; i < n; i++)
     for (int64_t j = 0; j < o; j++) {
       real *to = (real *)dx.data + i * dx.outer + j * dx.inner, d[BLOCK];
@@ -338,6 +340,7 @@ static void where_jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_arra
   const ntk_broadcast *b = node->detail;
   (void)out;
   (void)work;
+#pragma omp parallel for collapse(2) schedule(static) if (d * n * b->size > 1 << 15)
   for (int64_t j = 0; j < d; j++)
     for (int64_t i = 0; i < n; i++)
       for (int64_t r = 0; r < count_rows(b); r++) {
