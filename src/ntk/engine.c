@@ -364,10 +364,10 @@ static int64_t place_packed(const ntk_engine_spec *spec, int64_t n, int64_t o,
 }
 
 int64_t ntk_packed_bytes(const ntk_engine_spec *spec, int64_t n, int64_t o) {
-  const int64_t elements = spec->algorithm == NTK_ALGORITHM_NTVP
-                               ? n * input_size(spec->network)
-                               : place_packed(spec, n, o, NULL);
-  return elements * (int64_t)ntk_dtype_bytes(spec->network->net->dtype);
+  if (spec->algorithm == NTK_ALGORITHM_NTVP) /* as it is */
+    return ntk_block_bytes(spec, n, o);
+  return place_packed(spec, n, o, NULL) *
+         (int64_t)ntk_dtype_bytes(spec->network->net->dtype);
 }
 
 int64_t ntk_engine_packed_bytes(void *self, int64_t n, int64_t o) {
