@@ -179,7 +179,7 @@ def compare_memory(folder, reduction, columns, layouts):
 def cases(folder):
     make_inputs(folder)
     random = np.random.default_rng(2)
-    must(folder, "model", "cnn", "--input", "1x12x12", "--width", "32", "--depth", "2",
+    must(folder, "model", "cnn", "--input", "1x12x12", "--width", "64", "--depth", "2",
          "--outputs", str(O), "--output", "wide.onnx")
     write_data(os.path.join(folder, "wide.h5"), inputs=random.normal(size=(40, 1, 12, 12)))
     kernel(folder, "rates.h5", "fcn", [])  # measures the rates once, into the cache
