@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _DEFAULT_SOURCE
 #include "base/memory.h"
 #include "base/status.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* A line in front of each block remembers what it is counted as. */
@@ -50,6 +52,20 @@ static header *header_of(void *block) {
   return (header *)(void *)((char *)block - ALIGNMENT);
 }
 
+/* Large blocks stand in huge pages where the system has them: fewer faults, and rows far
+ * apart are found without walking page tables. No page reaches beyond the block. */
+static void *allocate(size_t bytes) {
+  const size_t huge = (size_t)2 << 20, large = 4 * huge;
+  void *start;
+  if (posix_memalign(&start, bytes < large ? ALIGNMENT : huge, bytes) != 0)
+    return NULL;
+#ifdef MADV_HUGEPAGE
+  if (bytes >= large)
+    (void)madvise(start, bytes / huge * huge, MADV_HUGEPAGE);
+#endif
+  return start;
+}
+
 ntk_status ntk_malloc(ntk_memory_purpose purpose, int64_t n, size_t size, void *out) {
   const size_t limit = (size_t)INT64_MAX / 2;
   if (n < 0 || (size > 0 && (size_t)n > limit / size))
@@ -61,7 +77,7 @@ ntk_status ntk_malloc(ntk_memory_purpose purpose, int64_t n, size_t size, void *
   const ntk_status status = take(purpose, (int64_t)bytes, &now);
   if (status != NTK_SUCCESS)
     return status;
-  char *start = aligned_alloc(ALIGNMENT, total);
+  char *start = allocate(total);
   if (!start) {
     give_back(purpose, (int64_t)bytes);
     return ntk_fail(

@@ -111,7 +111,12 @@ static void vjp_weight(const ntk_conv *c, int64_t n, int64_t o, ntk_array x, ntk
     if (!add)
       memset((real *)dw.data + i / o * dw.outer + i % o * dw.inner, 0,
              (size_t)size * sizeof(real));
-#pragma omp parallel for schedule(static) if (n * c->groups >= omp_get_max_threads())
+  if (n * c->groups < omp_get_max_threads()) { /* products are cut inside */
+    for (int64_t task = 0; task < n * c->groups; task++)
+      weight_sample(&b, task / c->groups, task % c->groups, o, dw, work);
+    return;
+  }
+#pragma omp parallel for schedule(static)
   for (int64_t task = 0; task < n * c->groups; task++)
     weight_sample(&b, task / c->groups, task % c->groups, o, dw,
                   scratch_of_thread(c, work));

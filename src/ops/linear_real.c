@@ -116,16 +116,35 @@ static void merge_rows(product *x, int64_t *p, int64_t *q, const ntk_array *firs
 }
 
 /* result[i, j] = alpha first[i, j] second[i, j] + beta result[i, j], i < p, j < q. */
+typedef struct items {
+  product x;
+  int64_t q;
+  double alpha, beta;
+  ntk_array first, second, result;
+} items;
+
+static void multiply_item(const items *a, int64_t item) {
+  const int64_t i = item / a->q, j = item % a->q;
+  multiply_one(&a->x, a->alpha,
+               (const real *)a->first.data + i * a->first.outer + j * a->first.inner,
+               (const real *)a->second.data + i * a->second.outer + j * a->second.inner,
+               a->beta, (real *)a->result.data + i * a->result.outer + j * a->result.inner);
+}
+
+/* Few products are cut inside. They must not stand in a parallel region, even one of a
+ * single thread: the threads of a nested region are made anew each time. */
 static void multiply(product x, int64_t p, int64_t q, double alpha, ntk_array first,
                      ntk_array second, double beta, ntk_array result) {
   merge_rows(&x, &p, &q, &first, &second, &result);
-#pragma omp parallel for schedule(static) if (p * q >= omp_get_max_threads())
-  for (int64_t item = 0; item < p * q; item++) {
-    const int64_t i = item / q, j = item % q;
-    multiply_one(&x, alpha, (const real *)first.data + i * first.outer + j * first.inner,
-                 (const real *)second.data + i * second.outer + j * second.inner, beta,
-                 (real *)result.data + i * result.outer + j * result.inner);
+  const items a = {x, q, alpha, beta, first, second, result};
+  if (p * q < omp_get_max_threads()) {
+    for (int64_t item = 0; item < p * q; item++)
+      multiply_item(&a, item);
+    return;
   }
+#pragma omp parallel for schedule(static)
+  for (int64_t item = 0; item < p * q; item++)
+    multiply_item(&a, item);
 }
 
 /* y[i, j] = beta c[i, j], broadcast. */
