@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job/calibrate.h"
 #include "base/memory.h"
+#include "dist/grid.h"
 #include "tensor/blas.h"
 #include <errno.h>
 #include <omp.h>
@@ -114,6 +115,44 @@ done:
   return status;
 }
 
+/* Rank 0's for all. */
+static ntk_status send_rates(ntk_context *context, ntk_rates *rates) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text text = {0};
+  char *copy = NULL;
+  int64_t length = 0;
+  if (context->rank == 0)
+    status = ntk_rates_write(rates, &text);
+  NTK_TRY(ntk_agree(context->comm, status));
+  length = text.length + 1;
+  NTK_TRY_MPI(MPI_Bcast(&length, 1, MPI_INT64_T, 0, context->comm));
+  NTK_TRY(ntk_agree(context->comm, ntk_malloc(NTK_MEMORY_GENERAL, length, 1, &copy)));
+  if (context->rank == 0)
+    memcpy(copy, text.data, (size_t)length);
+  NTK_TRY(ntk_bcast(copy, length, 0, context->comm));
+  ntk_rates_clear(rates);
+  NTK_TRY(ntk_agree(context->comm, ntk_rates_parse(copy, "rates", rates)));
+done:
+  ntk_text_clear(&text);
+  ntk_free(&copy);
+  return status;
+}
+
+ntk_status ntk_calibrate_keep(ntk_context *context, const ntk_rates *rates) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text folder = {0}, cache = {0};
+  if (context->rank == 0)
+    status = cache_file(&folder, &cache);
+  NTK_TRY(ntk_agree(context->comm, status));
+  if (context->rank == 0 && !write_rates(cache.data, rates))
+    ntk_say(context, NTK_REPORT_INFO, "rates are measured anew each time: %s: %s",
+            folder.data, strerror(errno));
+done:
+  ntk_text_clear(&folder);
+  ntk_text_clear(&cache);
+  return status;
+}
+
 ntk_status ntk_calibrate(ntk_context *context, const char *path, bool recalibrate,
                          ntk_rates *rates) {
   ntk_status status = NTK_SUCCESS;
@@ -128,11 +167,9 @@ ntk_status ntk_calibrate(ntk_context *context, const char *path, bool recalibrat
   NTK_TRY_MPI(MPI_Bcast(&found, 1, MPI_INT, 0, context->comm));
   if (!found) { /* all at once, as they will work */
     NTK_TRY(ntk_agree(context->comm, ntk_rates_measure(rates)));
-    if (context->rank == 0 && !write_rates(cache.data, rates))
-      ntk_say(context, NTK_REPORT_INFO, "rates are measured anew each time: %s: %s",
-              folder.data, strerror(errno));
+    NTK_TRY(ntk_calibrate_keep(context, rates));
   }
-  NTK_TRY_MPI(MPI_Bcast(rates, (int)sizeof *rates, MPI_BYTE, 0, context->comm));
+  NTK_TRY(send_rates(context, rates));
 done:
   ntk_text_clear(&folder);
   ntk_text_clear(&cache);

@@ -4,6 +4,7 @@
 #include "io/store.h"
 #include "job/calibrate.h"
 #include "job/predict.h"
+#include "job/trials.h"
 #include "tensor/blas.h"
 #include <inttypes.h>
 #include <math.h>
@@ -115,12 +116,13 @@ static double ntvp_seconds(const ntk_plan *plan, const ntk_numeric *p) {
   return ntvp_flops(plan, p) / (NTK_SWEEP_SHARE * plan->rates.gemm_flops[p->dtype]);
 }
 
-static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
+/* What the options say of a plan; 0 for what is to be chosen. */
+static ntk_status read_options(const ntk_plan *plan, ntk_numeric *p) {
   ntk_status status = NTK_SUCCESS;
   const ntk_options *o = plan->options;
   const char *algorithm = ntk_options_string(o, "algorithm");
-  int64_t block, outputs;
-  NTK_TRY(parse_block(ntk_options_string(o, "block"), &block, &outputs));
+  *p = (ntk_numeric){0};
+  NTK_TRY(parse_block(ntk_options_string(o, "block"), &p->block, &p->outputs_block));
   p->reduction = reduction_of(ntk_options_string(o, "reduce"));
   p->dtype = equals(ntk_options_string(o, "dtype"), "f64") ? NTK_F64 : NTK_F32;
   p->trace_sum = equals(ntk_options_string(o, "trace-scale"), "sum");
@@ -130,13 +132,38 @@ static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
   p->algorithm = equals(algorithm, "jacobian") ? NTK_ALGORITHM_JACOBIAN
                  : equals(algorithm, "ntvp")   ? NTK_ALGORITHM_NTVP
                                                : NTK_ALGORITHM_STRUCTURED;
+done:
+  return status;
+}
+
+/* Before rank 0 chooses, all ranks measure what it chooses by. */
+static ntk_status try_orders(ntk_plan *plan) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_numeric p;
+  status = read_options(plan, &p);
+  if (status == NTK_SUCCESS)
+    status = make_network(plan, &p);
+  NTK_TRY(ntk_agree(plan->context->comm, status));
+  if (p.algorithm != NTK_ALGORITHM_NTVP)
+    NTK_TRY(ntk_trials_run(plan, &p));
+done:
+  return status;
+}
+
+static ntk_status choose_numeric(ntk_plan *plan, ntk_numeric *p) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t block, outputs;
+  NTK_TRY(read_options(plan, p));
+  block = p->block;
+  outputs = p->outputs_block;
   for (;;) {
     NTK_TRY(make_network(plan, p));
     ntk_numeric_clear(p);
     NTK_TRY(ntk_numeric_choose(&plan->network, plan->shape.rows, plan->shape.columns,
                                plan->shape.symmetric, &plan->rates, block, outputs, p));
     /* the best order per use contains the dense Jacobian; products may still be cheaper */
-    if (!equals(algorithm, "auto") || p->algorithm == NTK_ALGORITHM_NTVP ||
+    if (!equals(ntk_options_string(plan->options, "algorithm"), "auto") ||
+        p->algorithm == NTK_ALGORITHM_NTVP ||
         structured_seconds(plan, p) <= ntvp_seconds(plan, p))
       break;
     p->algorithm = NTK_ALGORITHM_NTVP;
@@ -510,6 +537,8 @@ ntk_status ntk_plan_create(ntk_model *model, ntk_data *rows, ntk_data *columns,
   }
   NTK_TRY(ntk_calibrate(context, ntk_options_string(plan->options, "rates"),
                         ntk_options_flag(plan->options, "recalibrate"), &plan->rates));
+  if (!ntk_options_string(plan->options, "plan"))
+    NTK_TRY(try_orders(plan));
   NTK_TRY(agree_on_plan(plan));
   plan->peak_before = ntk_memory_resident_peak();
   NTK_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->peak_before, 1, MPI_INT64_T, MPI_MAX,
@@ -538,6 +567,7 @@ void ntk_plan_destroy(ntk_plan **handle) {
   ntk_engine_destroy(&plan->engine);
   ntk_network_destroy(&plan->network);
   ntk_numeric_clear(&plan->numeric);
+  ntk_rates_clear(&plan->rates);
   ntk_options_destroy(&plan->options);
   ntk_cotangents_close(&plan->cotangents);
   ntk_free(&plan->output_index);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job/predict.h"
+#include "ntk/trial.h"
 
 /* A byte of the kernel costs as much as copying so many: rounded from f64, transposed,
  * summed up for its checksum, copied into the file. */
@@ -36,14 +37,31 @@ static double kernel_bytes(const ntk_job_shape *s) {
   return (double)s->rows * (double)s->columns * entries * (double)ntk_dtype_bytes(s->dtype);
 }
 
+/* Of sweeping every sample once and copying its factors, on one rank. */
+static double sweep_seconds(const ntk_plan *plan) {
+  const ntk_job_shape *s = &plan->shape;
+  const int64_t Q = least(s->outputs_block, s->outputs);
+  const double samples = (double)s->rows + (s->symmetric ? 0 : (double)s->columns);
+  const double parts = (double)s->outputs / (double)Q;
+  const ntk_timing *timing = NULL;
+  ntk_text name = {0};
+  if (ntk_trial_sweep_name(&plan->network, Q, &name) == NTK_SUCCESS)
+    timing = ntk_rates_find(&plan->rates, name.data);
+  ntk_text_clear(&name);
+  return timing ? samples * parts *
+                      (timing->seconds[0] +
+                       (double)ntk_block_bytes(&plan->spec, 1, Q) / plan->rates.copy_bytes)
+                : ntk_predict_sweep_flops(plan) /
+                      (NTK_SWEEP_SHARE * plan->rates.gemm_flops[s->dtype]);
+}
+
 void ntk_predict(const ntk_plan *plan, ntk_prediction *out) {
   const double ranks = (double)plan->layout.grid_rows * plan->layout.grid_columns;
   const ntk_rates *rates = &plan->rates;
   double contraction = 0;
   for (int i = 0; i < plan->network.groups->count; i++)
     contraction += plan->predicted[i];
-  out->sweeps = ntk_predict_sweep_flops(plan) * repetitions(plan) / ranks /
-                (NTK_SWEEP_SHARE * rates->gemm_flops[plan->shape.dtype]);
+  out->sweeps = sweep_seconds(plan) * repetitions(plan) / ranks;
   out->contraction = contraction / ranks;
   out->writing = kernel_bytes(&plan->shape) * copies_of_a_byte / rates->copy_bytes / ranks;
 }

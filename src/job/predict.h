@@ -4,7 +4,8 @@
 
 #include "job/plan.h"
 
-/* Share of the rate of large products that sweeps are taken to reach. */
+/* Share of the rate of large products that sweeps are taken to reach where they were not
+ * tried. */
 #define NTK_SWEEP_SHARE 0.33
 
 /* Seconds of a run by phase on this run's ranks, evenly dealt, by the plan's rates. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/cost.h"
 #include "ntk/pixels.h"
+#include "ntk/trial.h"
 
 static double pairs_of(const ntk_cost_shape *s) {
   const double pairs = (double)s->n1 * (double)s->n2;
@@ -46,6 +47,36 @@ static double flops_of_a(const ntk_group *group) {
   return flops;
 }
 
+/* The timing of an order at this group's shape, if it was tried here. */
+static const ntk_timing *timing_of(const ntk_group *group, ntk_order order,
+                                   const ntk_cost_shape *s, const ntk_rates *rates,
+                                   int64_t entries) {
+  const ntk_constant constant = {.count = entries};
+  const ntk_trial trial = {group, order, s->form, s->dtype, s->outputs_block, &constant};
+  ntk_text name = {0};
+  const ntk_timing *found = NULL;
+  if (rates->timing_count > 0 && ntk_trial_name(&trial, &name) == NTK_SUCCESS)
+    found = ntk_rates_find(rates, name.data);
+  ntk_text_clear(&name);
+  return found;
+}
+
+/* Forming J, of one sample. */
+static double forming_seconds(const ntk_group *g, ntk_order order, const ntk_cost_shape *s,
+                              const ntk_rates *r) {
+  if (order != NTK_ORDER_OUTSIDE_IN || g->unit_x)
+    return 0;
+  return (double)g->G * ntk_rates_gemm(r, s->dtype, (double)s->outputs * (double)g->C,
+                                       (double)g->K, (double)g->T);
+}
+
+/* All pairs of parts are contracted; each part of a column is packed once. */
+static double timed_seconds(const ntk_timing *timing, const ntk_cost_shape *s) {
+  const double parts = (double)s->outputs / (double)s->outputs_block;
+  return pairs_of(s) * parts * (s->form == NTK_FORM_FULL ? parts : 1) * timing->seconds[0] +
+         (double)s->n2 * parts * timing->seconds[1];
+}
+
 /* Seconds of the products of one order, from their operations. */
 static double seconds_of(const ntk_group *g, ntk_order order, const ntk_cost_shape *s,
                          const ntk_rates *r, int64_t entries) {
@@ -58,8 +89,7 @@ static double seconds_of(const ntk_group *g, ntk_order order, const ntk_cost_sha
   case NTK_ORDER_CONSTANT:
     return pairs * (a / rate + (double)entries * 2e-9);
   case NTK_ORDER_OUTSIDE_IN:
-    return (g->unit_x ? 0 : samples_of(s) * G * ntk_rates_gemm(r, s->dtype, O * C, K, T)) +
-           pairs * G * 2 * OO * K * C / rate;
+    return pairs * G * 2 * OO * K * C / rate;
   case NTK_ORDER_INSIDE_OUT:
     return pairs * G * (a + 2 * OO * T * T * C) / rate;
   default:
@@ -81,8 +111,11 @@ ntk_cost ntk_cost_of(const ntk_group *group, ntk_order order, const ntk_cost_sha
                           (double)group->C, group->unit_x);
   /* a row block's factors are read once per column block and the other way round */
   cost.bytes = pairs_of(s) * 2 * cost.factor_bytes / (double)s->block;
-  cost.seconds =
-      seconds_of(group, order, s, rates, entries) + cost.bytes / rates->copy_bytes;
+  const ntk_timing *timing = timing_of(group, order, s, rates, entries);
+  cost.seconds = samples_of(s) * forming_seconds(group, order, s, rates) +
+                 (timing ? timed_seconds(timing, s)
+                         : seconds_of(group, order, s, rates, entries) +
+                               cost.bytes / rates->copy_bytes);
   return cost;
 }
 

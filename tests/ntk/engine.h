@@ -61,7 +61,8 @@ static inline ntk_network network_make(const subject *s, ntk_dtype dtype, bool j
   return network;
 }
 
-static const ntk_rates some_rates = {{4e10, 2e10}, {40, 30}, 8e9};
+static const ntk_rates some_rates = {
+    .gemm_flops = {4e10, 2e10}, .gemm_knee = {40, 30}, .copy_bytes = 8e9};
 
 /* Everything of one computation. */
 typedef struct computation {

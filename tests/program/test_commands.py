@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -77,6 +78,44 @@ def check_wrong_commands(folder):
         ended = run(folder, *words)
         expect(ended.code == 2 and len(ended.err) == 1 and name in ended.err[0] and
                ended.err[0].startswith("scantk: error: "), str(ended))
+
+
+def cached(folder):
+    """Name and text of the cache's one file."""
+    names = os.listdir(os.path.join(folder, "cache"))
+    expect(len(names) == 1, f"the cache has {names}")
+    with open(os.path.join(folder, "cache", names[0]), encoding="utf-8") as file:
+        return names[0], file.read()
+
+
+def check_rates(folder):
+    """A kernel that takes long enough has its orders tried, once; a file of rates is taken as it
+    is, and plans made from the same rates give the same bytes."""
+    own = os.path.join(folder, "rates")  # with a cache of its own
+    os.makedirs(own)
+
+    def kernel(output, *words, ranks=1):
+        must(own, "kernel", "--model", "../long.onnx", "--inputs", "../long.h5:/twice", "--output",
+             output, *words, ranks=ranks)
+        return read(os.path.join(own, output), "kernel").tobytes()
+    first = kernel("first.h5", ranks=min(2, MAX_RANKS))
+    name, text = cached(own)
+    lines = text.splitlines()
+    timings = [line for line in lines if line.startswith("timing ")]
+    expect(any(" inside-out " in line for line in timings) and
+           any(" sweep " in line for line in timings), f"not tried: {text}")
+    expect(kernel("second.h5") == first, "cached rates do not give the same bytes")
+    expect(cached(own) == (name, text), "what was measured is measured again")
+    expect(kernel("third.h5", "--rates", "cache/" + name) == first,
+           "a file of the same rates does not give the same bytes")
+    untimed = "".join(line + "\n" for line in lines if line not in timings)
+    with open(os.path.join(own, "untimed"), "w", encoding="utf-8") as file:
+        file.write(untimed)
+    kernel("fourth.h5", "--rates", "untimed")
+    with open(os.path.join(own, "untimed"), encoding="utf-8") as file:
+        expect(file.read() == untimed, "--rates FILE is written to")
+    expect(cached(own) == (name, text), "--rates changes the cache")
+    shutil.rmtree(own)
 
 
 def check_full_device(folder):
@@ -413,7 +452,8 @@ def make_inputs(folder):
     write_data(in_folder(folder, "data.h5"), inputs=random.normal(size=(40, 12)),
                images=random.normal(size=(40, 1, 6, 6)), labels=random.integers(0, 5, 40),
                unlabelled=random.normal(size=(30, 12)))
-    write_data(in_folder(folder, "long.h5"), inputs=random.normal(size=(400, 64)))
+    write_data(in_folder(folder, "long.h5"), inputs=random.normal(size=(400, 64)),
+               twice=random.normal(size=(1400, 64)))
     np.save(in_folder(folder, "images.npy"), random.integers(0, 256, (30, 6, 4, 3)).astype("u1"))
     np.save(in_folder(folder, "labels.npy"), random.integers(0, 5, 30))
     with open(in_folder(folder, "noise"), "wb") as file:
@@ -424,7 +464,7 @@ def make_inputs(folder):
 def cases(folder):
     make_inputs(folder)
     checks = [check_version, check_help, check_wrong_commands, check_unusable_files, check_dataset,
-              check_idx, check_forward, check_kernel_file, check_same_outputs, check_explain,
+              check_idx, check_forward, check_kernel_file, check_same_outputs, check_explain, check_rates,
               check_full_device, check_signal_elsewhere]
     for number, ranks in [(signal.SIGUSR1, 1), (signal.SIGUSR1, 2), (signal.SIGTERM, 1),
                           (signal.SIGINT, 1), (signal.SIGUSR2, 3)]:

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ntk/trial.h"
+#include "base/context.h"
+#include "base/memory.h"
+#include <inttypes.h>
+#include <omp.h>
+#include <string.h>
+
+/* Of a trial: samples of a side at most, rows of a task, length of a row of J that tells
+ * for longer ones. */
+enum { SAMPLES = 32, TASK = 4, LENGTH = 8192 };
+static const double most_bytes = 32 << 20, most_seconds = 0.02;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- names ----------------------------------------------------------------------------
+ */
+
+static ntk_status name_pixels(const ntk_x_part *x, ntk_text *name) {
+  const ntk_window *w = x->use.window;
+  ntk_status status = ntk_text_add(name, " pixels %" PRId64 ":", x->use.channels);
+  for (int a = 0; a < 3 && status == NTK_SUCCESS; a++)
+    status = ntk_text_add(name, "%s%" PRId64 "/%" PRId64 "/%" PRId64 "/%" PRId64,
+                          a > 0 ? "x" : "", w->input[a], w->kernel[a], w->stride[a],
+                          w->dilation[a]);
+  return status;
+}
+
+ntk_status ntk_trial_name(const ntk_trial *t, ntk_text *name) {
+  static const char *const forms[] = {"full", "trace", "diagonal"};
+  ntk_status status = NTK_SUCCESS;
+  const ntk_group *g = t->group;
+  NTK_TRY(ntk_text_add(
+      name, "%s %s %s O %" PRId64 " G %" PRId64 " T %" PRId64 " K %" PRId64 " C %" PRId64,
+      ntk_dtype_name(t->dtype), forms[t->form], ntk_order_name(t->order), t->outputs, g->G,
+      g->T, g->K, g->C));
+  if (t->order == NTK_ORDER_CONSTANT)
+    NTK_TRY(ntk_text_add(name, " entries %" PRId64, t->constant->count));
+  for (int i = 0; i < g->x_count && t->order != NTK_ORDER_OUTSIDE_IN; i++)
+    if (g->sections[0].x[i].pixels)
+      NTK_TRY(name_pixels(&g->sections[0].x[i], name));
+done:
+  return status;
+}
+
+ntk_status ntk_trial_sweep_name(const ntk_network *network, int64_t o, ntk_text *name) {
+  const ntk_graph *graph = network->graph;
+  return ntk_text_add(
+      name, "%s sweep O %" PRId64 " of %" PRId64 " nodes %d forward %.15g seeds %d",
+      ntk_dtype_name(network->net->dtype), o, ntk_graph_outputs(graph), graph->node_count,
+      ntk_net_forward_flops(network->net), network->seeds != NULL);
+}
+
+/* ---- contraction ----------------------------------------------------------------------
+ */
+
+/* What is tried, n row samples with m column samples, and its memory. */
+typedef struct bench {
+  const ntk_trial *trial;
+  ntk_group group; /* rows of J are cut to LENGTH */
+  double shortened;
+  int64_t n, m, scratch_stride;
+  ntk_place row_place, column_place;
+  char *rows, *columns, *packed, *scratch;
+  double *acc;
+} bench;
+
+static bool is_jacobian(const ntk_trial *t) {
+  return t->group->unit_x || t->order == NTK_ORDER_OUTSIDE_IN;
+}
+
+static ntk_strips strips_of(const bench *b, int64_t m) {
+  return ntk_strips_of(&b->group, b->trial->order, b->trial->form, m, b->trial->outputs);
+}
+
+static double block_bytes(const bench *b, int64_t n) {
+  int64_t elements = 0;
+  (void)ntk_place_group(&b->group, b->trial->order, b->trial->form, n, b->trial->outputs,
+                        &elements);
+  return (double)elements * (double)ntk_dtype_bytes(b->trial->dtype);
+}
+
+/* Fewer columns down to one strip, then fewer rows down to one task for each thread, until
+ * time and memory are within the limits. */
+static void choose_size(bench *b, double pair_seconds) {
+  const int64_t threads = omp_get_max_threads();
+  const int64_t strip = strips_of(b, SAMPLES).samples;
+  b->n = b->m = SAMPLES;
+  while (b->n > TASK * threads || b->m > strip) {
+    if ((double)(b->n * b->m) * pair_seconds <= most_seconds &&
+        block_bytes(b, b->n) + 2 * block_bytes(b, b->m) <= most_bytes)
+      break;
+    int64_t *side = b->m > strip ? &b->m : &b->n;
+    *side = (*side + 1) / 2;
+  }
+}
+
+static ntk_status allocate(bench *b) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_trial *t = b->trial;
+  const size_t bytes = ntk_dtype_bytes(t->dtype);
+  int64_t rows = 0, columns = 0;
+  b->row_place = ntk_place_group(&b->group, t->order, t->form, b->n, t->outputs, &rows);
+  b->column_place =
+      ntk_place_group(&b->group, t->order, t->form, b->m, t->outputs, &columns);
+  const int64_t packed =
+      ntk_strips_elements(&b->group, t->order, t->form, b->m, t->outputs);
+  const int64_t entries = t->form == NTK_FORM_FULL ? t->outputs * t->outputs : t->outputs;
+  b->scratch_stride =
+      (ntk_contract_scratch(&b->group, t->order, t->form, SAMPLES, t->outputs) + 31) / 16 *
+      16;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, rows, bytes, &b->rows));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, columns, bytes, &b->columns));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, packed, bytes, &b->packed));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, omp_get_max_threads() * b->scratch_stride, bytes,
+                     &b->scratch));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, b->n * b->m * entries, sizeof *b->acc, &b->acc));
+  /* some small normal number in either type */
+  memset(b->rows, 0x3c, (size_t)rows * bytes);
+  memset(b->columns, 0x3c, (size_t)columns * bytes);
+done:
+  return status;
+}
+
+static double pack(const bench *b) {
+  const ntk_trial *t = b->trial;
+  const ntk_packing packing = {&b->group,  t->order,  t->form, &b->column_place,
+                               b->columns, b->packed, b->m,    t->outputs};
+  const int64_t samples = strips_of(b, b->m).samples;
+  const double start = ntk_seconds();
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t i = 0; i < (b->m + samples - 1) / samples; i++)
+    (t->dtype == NTK_F64 ? ntk_pack_f64 : ntk_pack_f32)(&packing, i);
+  return ntk_seconds() - start;
+}
+
+static double contract(const bench *b) {
+  const ntk_trial *t = b->trial;
+  const size_t bytes = ntk_dtype_bytes(t->dtype);
+  const double start = ntk_seconds();
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t i0 = 0; i0 < b->n; i0 += TASK) {
+    const ntk_pair pair = {
+        .group = &b->group,
+        .order = t->order,
+        .form = t->form,
+        .place1 = &b->row_place,
+        .block1 = b->rows,
+        .packed2 = b->packed,
+        .n1 = b->n,
+        .o1 = t->outputs,
+        .n2 = b->m,
+        .o2 = t->outputs,
+        .constant = t->constant,
+        .scale = 1,
+        .acc = b->acc,
+        .scratch = b->scratch + (size_t)(omp_get_thread_num() * b->scratch_stride) * bytes};
+    (t->dtype == NTK_F64 ? ntk_contract_f64 : ntk_contract_f32)(&pair, i0,
+                                                                least(TASK, b->n - i0));
+  }
+  return ntk_seconds() - start;
+}
+
+/* The first run brings memory into being and does not count; interference only ever slows.
+ */
+static double fastest(double (*run)(const bench *), const bench *b) {
+  double seconds = run(b);
+  const double first = seconds;
+  for (int i = 0; i < 3; i++) {
+    const double now = run(b);
+    if (i == 0 || now < seconds)
+      seconds = now;
+    if (first > most_seconds)
+      break;
+  }
+  return seconds;
+}
+
+ntk_status ntk_trial_run(const ntk_trial *t, const ntk_rates *rates, double seconds[2]) {
+  ntk_status status = NTK_SUCCESS;
+  bench b = {.trial = t, .group = *t->group, .shortened = 1};
+  if (is_jacobian(t)) {
+    const int64_t length = b.group.G * b.group.K * b.group.C;
+    b.group.G = b.group.T = b.group.K = 1;
+    b.group.C = least(length, LENGTH);
+    b.group.unit_x = true;
+    b.shortened = (double)length / (double)b.group.C;
+  }
+  const ntk_cost_shape pair = {.form = t->form,
+                               .dtype = t->dtype,
+                               .n1 = 1,
+                               .n2 = 1,
+                               .outputs = t->outputs,
+                               .block = 1,
+                               .outputs_block = t->outputs};
+  const ntk_rates plain = ntk_rates_untimed(rates);
+  choose_size(&b,
+              ntk_cost_of(&b.group, t->order, &pair, &plain, t->constant->count).seconds);
+  NTK_TRY(allocate(&b));
+  seconds[1] = fastest(pack, &b) * b.shortened / (double)b.m;
+  seconds[0] = fastest(contract, &b) * b.shortened / (double)(b.n * b.m);
+done:
+  ntk_free(&b.rows);
+  ntk_free(&b.columns);
+  ntk_free(&b.packed);
+  ntk_free(&b.scratch);
+  ntk_free(&b.acc);
+  return status;
+}
+
+/* ---- sweeps ---------------------------------------------------------------------------
+ */
+
+static void drop(void *user, int value, ntk_array cotangent) {
+  (void)user;
+  (void)value;
+  (void)cotangent;
+}
+
+static ntk_status sweep_size(const ntk_network *network, int64_t samples, int64_t o,
+                             ntk_sweep_limits *limits) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t bytes;
+  *limits =
+      (ntk_sweep_limits){.samples = samples, .cotangents = o, .own_seeds = !network->seeds};
+  for (;; limits->samples = (limits->samples + 1) / 2) {
+    NTK_TRY(ntk_sweep_bytes(network->net, *limits, network->groups->wanted, &bytes));
+    if (limits->samples == 1 || (double)bytes <= most_bytes)
+      break;
+  }
+done:
+  return status;
+}
+
+ntk_status ntk_trial_sweep(const ntk_network *network, int64_t samples, int64_t o,
+                           double seconds[2]) {
+  ntk_status status = NTK_SUCCESS;
+  const size_t bytes = ntk_dtype_bytes(network->net->dtype);
+  const int64_t size = ntk_graph_size(network->graph, network->graph->inputs[0]);
+  const int64_t outputs = ntk_graph_outputs(network->graph);
+  ntk_sweep_limits limits;
+  ntk_sweep *sweep = NULL;
+  void *inputs = NULL, *seeds = NULL;
+  NTK_TRY(sweep_size(network, samples, o, &limits));
+  const int64_t n = limits.samples;
+  NTK_TRY(ntk_sweep_create(network->net, limits, network->groups->wanted, &sweep));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, n * size, bytes, &inputs));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, n * o * outputs, bytes, &seeds));
+  memset(inputs, 0x3c, (size_t)(n * size) * bytes);
+  memset(seeds, 0x3c, (size_t)(n * o * outputs) * bytes);
+  const ntk_seeds given = {network->seeds ? network->seeds : seeds,
+                           network->seeds ? 0 : o * outputs};
+  const void *const pointer = inputs;
+  for (int i = 0; i < 2; i++) { /* the first brings memory into being */
+    const double start = ntk_seconds();
+    NTK_TRY(ntk_sweep_forward(sweep, n, &pointer, 0));
+    ntk_sweep_backward(sweep, o, given, false, drop, NULL);
+    seconds[0] = (ntk_seconds() - start) / (double)n;
+  }
+  seconds[1] = 0;
+done:
+  ntk_sweep_destroy(&sweep);
+  ntk_free(&inputs);
+  ntk_free(&seeds);
+  return status;
+}
