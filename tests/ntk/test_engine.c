@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* simd: all */
 #include "engine.h"
 #include "networks.h"
 #include <mpi.h>
