@@ -173,13 +173,13 @@ static void contract(job *j, int64_t row, int64_t J, int64_t p) {
   const bool mirror = s->symmetric && I == J && q == p;
   const ntk_tile tile = ntk_tile_of(s, I, q, J, p);
   double start = ntk_seconds();
-  if (!sums || q == 0)
-    memset(acc, 0, (size_t)j->tiles.elements * sizeof *acc);
   j->status =
       j->worker->contract(j->worker->self, &tile, row_slot(j, row), j->packed, mirror, acc);
   start = ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start);
   if (j->status == NTK_SUCCESS && (!sums || q == j->parts - 1))
-    j->status = ntk_tile_finish(s, &tile, I == J, mirror, acc, &j->tiles, j->sink);
+    j->status = ntk_tile_finish(s, &tile, mirror, acc, &j->tiles);
+  if (j->status == NTK_SUCCESS)
+    j->status = ntk_tile_write(&j->tiles, j->sink);
   (void)ntk_phase_add(j->context, NTK_PHASE_WRITE, start);
   j->halted = j->status != NTK_SUCCESS;
   j->done++;

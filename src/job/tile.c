@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job/tile.h"
 #include "base/memory.h"
-#include <string.h>
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -35,7 +34,7 @@ ntk_status ntk_tile_buffers_create(const ntk_job_shape *shape, int64_t sample_bl
   const ntk_tile first = ntk_tile_of(shape, 0, 0, 0, 0);
   const size_t bytes = ntk_dtype_bytes(shape->dtype);
   *out = (ntk_tile_buffers){.elements = tile_elements(shape, &first)};
-  NTK_TRY(ntk_malloc(NTK_MEMORY_TILES,
+  NTK_TRY(ntk_calloc(NTK_MEMORY_TILES,
                      out->elements * (is_summed(shape) ? sample_blocks : 1), sizeof(double),
                      &out->acc));
   NTK_TRY(ntk_malloc(NTK_MEMORY_TILES, out->elements, bytes, &out->values));
@@ -59,48 +58,20 @@ int64_t ntk_tile_buffers_bytes(const ntk_job_shape *shape, int64_t sample_blocks
           2 * (int64_t)ntk_dtype_bytes(shape->dtype));
 }
 
-/* A tile is `count` matrices [rows, columns] one after the other (diagonal), or one. */
-typedef struct matrices {
-  int64_t count, rows, columns;
-} matrices;
-
-static matrices matrices_of(const ntk_job_shape *s, const ntk_tile *t) {
+/* The matrices of a tile; nothing else is filled in. */
+static ntk_tile_rounding matrices_of(const ntk_job_shape *s, const ntk_tile *t) {
   switch (s->reduction) {
   case NTK_REDUCE_DIAGONAL:
-    return (matrices){t->row_outputs, t->row_count, t->column_count};
+    return (ntk_tile_rounding){
+        .count = t->row_outputs, .rows = t->row_count, .columns = t->column_count};
   case NTK_REDUCE_TRACE:
-    return (matrices){1, t->row_count, t->column_count};
+    return (ntk_tile_rounding){
+        .count = 1, .rows = t->row_count, .columns = t->column_count};
   default:
-    return (matrices){1, t->row_count * t->row_outputs,
-                      t->column_count * t->column_outputs};
+    return (ntk_tile_rounding){.count = 1,
+                               .rows = t->row_count * t->row_outputs,
+                               .columns = t->column_count * t->column_outputs};
   }
-}
-
-static void mirror_lower(matrices m, double *acc) {
-  for (int64_t k = 0; k < m.count; k++, acc += m.rows * m.columns)
-    for (int64_t i = 0; i < m.rows; i++)
-      for (int64_t j = i + 1; j < m.columns; j++)
-        acc[i * m.columns + j] = acc[j * m.columns + i];
-}
-
-/* Element b of `to` is element a of `from`, of 4 or 8 bytes. */
-static inline void move_element(bool wide, const void *from, int64_t a, void *to,
-                                int64_t b) {
-  if (wide)
-    ((uint64_t *)to)[b] = ((const uint64_t *)from)[a];
-  else
-    ((uint32_t *)to)[b] = ((const uint32_t *)from)[a];
-}
-
-static void transpose(matrices m, bool wide, const void *from, void *to) {
-  enum { BLOCK = 32 };
-  for (int64_t k = 0; k < m.count; k++)
-    for (int64_t i0 = 0; i0 < m.rows; i0 += BLOCK)
-      for (int64_t j0 = 0; j0 < m.columns; j0 += BLOCK)
-        for (int64_t i = i0; i < least(i0 + BLOCK, m.rows); i++)
-          for (int64_t j = j0; j < least(j0 + BLOCK, m.columns); j++)
-            move_element(wide, from, (k * m.rows + i) * m.columns + j, to,
-                         (k * m.columns + j) * m.rows + i);
 }
 
 static ntk_tile exchanged(const ntk_tile *t) {
@@ -114,14 +85,13 @@ static ntk_tile exchanged(const ntk_tile *t) {
                     .column_outputs = t->row_outputs};
 }
 
-static ntk_status check_finite(const ntk_job_shape *s, const ntk_tile *t, matrices m,
-                               const void *values) {
-  const int64_t bad = ntk_find_nonfinite(s->dtype, values, m.count * m.rows * m.columns);
-  if (bad < 0)
-    return NTK_SUCCESS;
+static ntk_status report_nonfinite(const ntk_job_shape *s, const ntk_tile *t,
+                                   const ntk_tile_rounding *r) {
+  const int64_t bad =
+      ntk_find_nonfinite(s->dtype, r->values, r->count * r->rows * r->columns);
   const bool full = s->reduction == NTK_REDUCE_NONE;
-  const int64_t row = bad / m.columns % m.rows / (full ? t->row_outputs : 1);
-  const int64_t column = bad % m.columns / (full ? t->column_outputs : 1);
+  const int64_t row = bad / r->columns % r->rows / (full ? t->row_outputs : 1);
+  const int64_t column = bad % r->columns / (full ? t->column_outputs : 1);
   return ntk_fail(NTK_ERR_NONFINITE,
                   "the kernel of samples %lld and %lld is not a finite number%s",
                   (long long)(s->row_base + t->row_first + row),
@@ -129,26 +99,39 @@ static ntk_status check_finite(const ntk_job_shape *s, const ntk_tile *t, matric
                   s->dtype == NTK_F32 ? "; try --dtype f64" : "");
 }
 
-ntk_status ntk_tile_finish(const ntk_job_shape *s, const ntk_tile *tile, bool same_block,
-                           bool mirror, double *acc, ntk_tile_buffers *buffers,
-                           const ntk_sink *sink) {
-  ntk_status status = NTK_SUCCESS;
-  const matrices m = matrices_of(s, tile);
-  ntk_tile written = *tile;
+ntk_status ntk_tile_finish(const ntk_job_shape *s, const ntk_tile *tile, bool mirror,
+                           double *acc, ntk_tile_buffers *buffers) {
+  const bool exchange = s->symmetric && !mirror;
+  ntk_tile_rounding r = matrices_of(s, tile);
+  int finite = 1;
+  r.mirror = mirror;
+  r.acc = acc;
+  r.values = buffers->values;
+  r.transposed = exchange ? buffers->transposed : NULL;
+#pragma omp parallel for schedule(dynamic) reduction(& : finite)
+  for (int64_t k = 0; k < r.count * ntk_tile_strips(r.rows); k++)
+    finite &= (s->dtype == NTK_F64 ? ntk_tile_round_f64 : ntk_tile_round_f32)(&r, k);
+  if (!finite)
+    return report_nonfinite(s, tile, &r);
+  buffers->finished = *tile;
   if (s->reduction == NTK_REDUCE_TRACE) { /* all parts are in it now */
-    written.row_output = written.column_output = 0;
-    written.row_outputs = written.column_outputs = s->outputs;
+    buffers->finished.row_output = buffers->finished.column_output = 0;
+    buffers->finished.row_outputs = buffers->finished.column_outputs = s->outputs;
   }
-  if (mirror)
-    mirror_lower(m, acc);
-  ntk_convert(NTK_F64, acc, s->dtype, buffers->values, m.count * m.rows * m.columns);
-  NTK_TRY(check_finite(s, tile, m, buffers->values));
-  NTK_TRY(sink->write(sink->self, &written, buffers->values));
-  if (!s->symmetric || (same_block && tile->row_output == tile->column_output))
-    goto done;
-  transpose(m, s->dtype == NTK_F64, buffers->values, buffers->transposed);
-  written = exchanged(&written);
-  NTK_TRY(sink->write(sink->self, &written, buffers->transposed));
+  buffers->to_write = exchange ? 2 : 1;
+  return NTK_SUCCESS;
+}
+
+ntk_status ntk_tile_write(ntk_tile_buffers *buffers, const ntk_sink *sink) {
+  ntk_status status = NTK_SUCCESS;
+  const int count = buffers->to_write;
+  buffers->to_write = 0; /* what fails is not tried again */
+  if (count > 0)
+    NTK_TRY(sink->write(sink->self, &buffers->finished, buffers->values));
+  if (count > 1) {
+    const ntk_tile transposed = exchanged(&buffers->finished);
+    NTK_TRY(sink->write(sink->self, &transposed, buffers->transposed));
+  }
 done:
   return status;
 }
