@@ -3,6 +3,7 @@
 #define NTK_JOB_JOB_H
 
 #include "base/context.h"
+#include "base/meanwhile.h"
 #include "dist/grid.h"
 #include "tensor/tensor.h"
 #include <scantk/plan.h>
@@ -37,12 +38,16 @@ typedef struct ntk_worker {
   void (*pack)(void *self, int64_t n, int64_t o, const void *column, void *packed);
   /* Adds the contribution of the pair of row blocks to acc (f64, layout of ntk_tile).
    * mirror: the two blocks are the same one, only the half with row index >= column index
-   * of the [n,o] x [m,p] matrix need be right; the caller mirrors. */
+   * of the [n,o] x [m,p] matrix need be right; the caller mirrors.
+   * meanwhile: done once, on the calling thread, while other threads may contract already;
+   * its failure is returned. */
   ntk_status (*contract)(void *self, const ntk_tile *tile, const void *row,
-                         const void *packed, bool mirror, double *acc);
+                         const void *packed, bool mirror, double *acc,
+                         ntk_meanwhile meanwhile);
 } ntk_worker;
 
-/* What keeps tiles and outputs. Values are in the job's dtype. Local. */
+/* What keeps tiles and outputs. Values are in the job's dtype. Local; called on the thread
+ * that runs the job, which may stand in the worker's parallel region. */
 typedef struct ntk_sink {
   void *self;
   ntk_status (*write)(void *self, const ntk_tile *tile, const void *values);

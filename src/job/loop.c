@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "job/job.h"
 #include "job/tile.h"
+#include <omp.h>
 #include <string.h>
 
 /* One run of the loop on one rank. Row block r = I * parts + q; the row blocks of a grid
@@ -162,6 +163,36 @@ static void pack(job *j, int64_t J, int64_t p, const char *column) {
   (void)ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start);
 }
 
+/* Writes the finished tile, if there is one. Beside a contraction that takes one of its
+ * threads, and this share of the time is what it costs. */
+static ntk_status write_finished(void *self) {
+  job *j = self;
+  const double start = ntk_seconds();
+  const ntk_status status = ntk_tile_write(&j->tiles, j->sink);
+  j->context->phase_seconds[NTK_PHASE_WRITE] +=
+      (ntk_seconds() - start) / omp_get_num_threads();
+  return status;
+}
+
+/* Whatever has happened since, a tile that was finished is written. */
+static void write_last(job *j) {
+  const ntk_status status = write_finished(j);
+  if (status != NTK_SUCCESS)
+    j->status = status;
+}
+
+/* The worker's call, during which the tile before is written. */
+static ntk_status add_product(job *j, const ntk_tile *tile, int64_t row, bool mirror,
+                              double *acc) {
+  const double start = ntk_seconds();
+  const double *written = &j->context->phase_seconds[NTK_PHASE_WRITE], before = *written;
+  const ntk_status status =
+      j->worker->contract(j->worker->self, tile, row_slot(j, row), j->packed, mirror, acc,
+                          (ntk_meanwhile){write_finished, j});
+  (void)ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start + *written - before);
+  return status;
+}
+
 static void contract(job *j, int64_t row, int64_t J, int64_t p) {
   const ntk_job_shape *s = j->shape;
   const int64_t I = block_of(j, row, j->grid.my_row, j->grid.rows), q = row % j->parts;
@@ -172,14 +203,10 @@ static void contract(job *j, int64_t row, int64_t J, int64_t p) {
       j->tiles.acc + (sums ? (row - j->panel_at) / j->parts : 0) * j->tiles.elements;
   const bool mirror = s->symmetric && I == J && q == p;
   const ntk_tile tile = ntk_tile_of(s, I, q, J, p);
-  double start = ntk_seconds();
-  j->status =
-      j->worker->contract(j->worker->self, &tile, row_slot(j, row), j->packed, mirror, acc);
-  start = ntk_phase_add(j->context, NTK_PHASE_CONTRACT, start);
+  j->status = add_product(j, &tile, row, mirror, acc);
+  const double start = ntk_seconds();
   if (j->status == NTK_SUCCESS && (!sums || q == j->parts - 1))
     j->status = ntk_tile_finish(s, &tile, mirror, acc, &j->tiles);
-  if (j->status == NTK_SUCCESS)
-    j->status = ntk_tile_write(&j->tiles, j->sink);
   (void)ntk_phase_add(j->context, NTK_PHASE_WRITE, start);
   j->halted = j->status != NTK_SUCCESS;
   j->done++;
@@ -237,22 +264,32 @@ done:
 }
 
 /* All ranks of the context take the same number of steps, so that the vote is in step. */
-static ntk_status run_panels(job *j) {
+static ntk_status run_panels(job *j, ntk_vote *v, int *decided) {
   ntk_status status = NTK_SUCCESS;
   const int64_t most_rows = owned(j->n1, 0, j->grid.rows, j->parts);
   const int64_t steps = owned(j->n2, 0, j->grid.columns, j->parts);
-  int decided = 0, last = 0;
-  ntk_vote v;
-  ntk_vote_begin(&v, j->context->comm);
-  for (j->panel_at = 0; j->panel_at < most_rows && !decided; j->panel_at += j->panel) {
+  for (j->panel_at = 0; j->panel_at < most_rows && !*decided; j->panel_at += j->panel) {
     NTK_TRY(load_panel(j));
     for (int64_t k = 0; k < steps; k++) {
-      NTK_TRY(vote(j, &v, &decided));
-      if (decided)
+      NTK_TRY(vote(j, v, decided));
+      if (*decided)
         break;
       NTK_TRY(column_step(j, k));
     }
   }
+done:
+  return status;
+}
+
+/* The last vote comes after the last tile is written, and tells of that too. */
+static ntk_status run_to_the_end(job *j) {
+  ntk_status status = NTK_SUCCESS;
+  int decided = 0, last = 0;
+  ntk_vote v;
+  ntk_vote_begin(&v, j->context->comm);
+  status = run_panels(j, &v, &decided);
+  write_last(j);
+  NTK_TRY(status);
   NTK_TRY(ntk_vote_finish(&v, j->status != NTK_SUCCESS ? 2 : 0, &last));
   if (last == 2)
     status = ntk_agree(j->context->comm, j->status);
@@ -317,7 +354,7 @@ ntk_status ntk_job_run(ntk_context *context, const ntk_job_shape *shape,
   NTK_TRY(ntk_grid_create(context->comm, layout->grid_rows, layout->grid_columns, &j.grid));
   NTK_TRY(ntk_agree(context->comm, allocate(&j)));
   j.total = count_own_pairs(&j);
-  NTK_TRY(run_panels(&j));
+  NTK_TRY(run_to_the_end(&j));
 done:
   ntk_grid_destroy(&j.grid);
   ntk_free(&j.rows);

@@ -450,25 +450,41 @@ static int64_t task_samples(const ntk_engine_spec *spec, const ntk_tile *tile) {
   return n < most ? n : most;
 }
 
+/* One group holds all parameters. Sweeps are a chain of parallel regions, none of which has
+ * work enough to stand beside. */
+static ntk_status contract_ntvp(ntk_engine *engine, const ntk_tile *tile, const void *row,
+                                const void *packed, double *acc, ntk_meanwhile meanwhile) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_meanwhile_do(meanwhile));
+  const double start = ntk_seconds();
+  status = ntk_ntvp_contract(engine, tile, row, packed, acc);
+  engine->group_seconds[0] += ntk_seconds() - start;
+done:
+  return status;
+}
+
 ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
-                               const void *packed, bool mirror, double *acc) {
+                               const void *packed, bool mirror, double *acc,
+                               ntk_meanwhile meanwhile) {
+  ntk_status status = NTK_SUCCESS;
   ntk_engine *engine = self;
   const ntk_engine_spec *spec = &engine->spec;
-  if (is_ntvp(engine)) { /* one group holds all parameters */
-    const double start = ntk_seconds();
-    const ntk_status status = ntk_ntvp_contract(engine, tile, row, packed, acc);
-    engine->group_seconds[0] += ntk_seconds() - start;
-    return status;
-  }
+  if (is_ntvp(engine))
+    return contract_ntvp(engine, tile, row, packed, acc, meanwhile);
   const int64_t step = task_samples(spec, tile);
   const int64_t tasks = (tile->row_count + step - 1) / step;
   (void)place_block(spec, tile->row_count, tile->row_outputs, engine->place1);
   (void)place_packed(spec, tile->column_count, tile->column_outputs, engine->packed_at);
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t k = 0; k < tasks; k++) {
-    const int64_t i0 = (tasks - 1 - k) * step; /* the longest of a triangle come first */
-    const int64_t rest = tile->row_count - i0;
-    contract_rows(engine, tile, row, packed, mirror, acc, i0, rest < step ? rest : step);
+#pragma omp parallel
+  {
+#pragma omp master
+    status = ntk_meanwhile_do(meanwhile);
+#pragma omp for schedule(dynamic)
+    for (int64_t k = 0; k < tasks; k++) {
+      const int64_t i0 = (tasks - 1 - k) * step; /* the longest of a triangle come first */
+      const int64_t rest = tile->row_count - i0;
+      contract_rows(engine, tile, row, packed, mirror, acc, i0, rest < step ? rest : step);
+    }
   }
-  return NTK_SUCCESS;
+  return status;
 }

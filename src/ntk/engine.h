@@ -2,6 +2,7 @@
 #ifndef NTK_NTK_ENGINE_H
 #define NTK_NTK_ENGINE_H
 
+#include "base/meanwhile.h"
 #include "ntk/cost.h"
 
 /* The engine: sweeps row blocks into factors and contracts pairs of them, for one network,
@@ -83,7 +84,8 @@ ntk_status ntk_engine_sweep(void *self, int side, int64_t first, int64_t n, int6
 int64_t ntk_engine_packed_bytes(void *self, int64_t n, int64_t o);
 void ntk_engine_pack(void *self, int64_t n, int64_t o, const void *column, void *packed);
 ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
-                               const void *packed, bool mirror, double *acc);
+                               const void *packed, bool mirror, double *acc,
+                               ntk_meanwhile meanwhile);
 
 /* Number of samples to be swept at once: half of the block as often as it takes for a
  * constant workspace. */

@@ -81,6 +81,7 @@ static void check_run(const ntk_job_shape *s, const ntk_layout *layout, void *ke
   gather(&f, kernel);
   check_sweeps(&f, layout);
   assert_true(summed(f.calls[IN_CONTRACT]) == ntk_job_tiles(s));
+  assert_true(f.calls[IN_WRITE] == f.due_writes);
   assert_true(f.most_memory <= most);
   assert_true(ntk_memory_peak_total() <= (peak > most ? peak : most));
   assert_true(ntk_memory_used_total() == before);

@@ -51,6 +51,14 @@ static void check_origin(int origin, fake_place place) {
   check_same_message();
 }
 
+/* Every tile that was contracted is written, up to the write that failed if one did. */
+static void check_writes(const fake *f) {
+  if (f->fired && f->place == IN_WRITE && f->failure != NTK_SUCCESS)
+    assert_true(f->calls[IN_WRITE] == f->call + 1 && f->due_writes > f->call);
+  else
+    assert_true(f->calls[IN_WRITE] == f->due_writes);
+}
+
 /* A failure at some call of each rank in turn: the same status and message on all, nothing
  * is computed from what the failed rank sends, nothing is left behind. */
 static void fail_in(fake_place place, ntk_reduction reduction, bool symmetric) {
@@ -70,6 +78,7 @@ static void fail_in(fake_place place, ntk_reduction reduction, bool symmetric) {
       check_origin(origin, place);
       assert_int_equal(f.wrong, 0);
       assert_int_equal(f.fired, rank == origin);
+      check_writes(&f);
       if (rank == origin && place == IN_SWEEP)
         assert_true(f.calls[IN_SWEEP] == call + 1);
       assert_true(ntk_memory_used_total() == before);
@@ -90,10 +99,11 @@ static void failures_of_each_rank(void **state) {
 /* The last call of a run: no later step could tell of it. */
 static void failures_at_the_end(void **state) {
   (void)state;
-  const ntk_job_shape s = shape_of(NTK_REDUCE_NONE, true);
   const ntk_layout layout = layout_of();
   ntk_context *context = create_context();
-  for (int origin = 0; origin < size; origin++) {
+  for (int k = 0; k < 2 * size; k++) {
+    const int origin = k / 2;
+    const ntk_job_shape s = shape_of(NTK_REDUCE_NONE, k % 2);
     fake whole, f;
     fake_create(context, &s, &whole);
     assert_int_equal(fake_run(&whole, &layout), NTK_SUCCESS);
@@ -103,6 +113,7 @@ static void failures_at_the_end(void **state) {
     f.failure = NTK_ERR_HDF5;
     assert_int_equal(fake_run(&f, &layout), NTK_ERR_HDF5);
     check_origin(origin, IN_WRITE);
+    check_writes(&f);
     fake_destroy(&f);
     fake_destroy(&whole);
   }
@@ -144,6 +155,7 @@ static void stops_of_each_rank(void **state) {
       assert_int_equal(fake_run(&f, &layout), fails ? NTK_ERR_FILE : NTK_STOPPED);
       check_same_message();
       assert_int_equal(f.wrong, 0);
+      check_writes(&f);
       const int64_t contracted = summed(f.calls[IN_CONTRACT]);
       assert_true(contracted > 0 && contracted < ntk_job_tiles(&s));
       fake_destroy(&f);
@@ -162,6 +174,7 @@ static void a_stop_before_the_run_stops_it(void **state) {
     ntk_context_stop(context);
   assert_int_equal(fake_run(&f, &layout), NTK_STOPPED);
   assert_true(summed(f.calls[IN_CONTRACT]) < ntk_job_tiles(&s) / 4);
+  check_writes(&f);
   fake_destroy(&f);
   fake_create(context, &s, &f);
   assert_int_equal(fake_run(&f, &layout), NTK_SUCCESS); /* the wish was for one run */

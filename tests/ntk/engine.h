@@ -7,6 +7,7 @@
 #include "subject.h"
 
 #include "ntk/engine.h"
+#include <omp.h>
 
 /* ---- one way to compute a kernel ---- */
 
@@ -72,6 +73,7 @@ typedef struct computation {
   ntk_engine *engine;
   char **rows, **columns; /* [blocks][parts] */
   double *acc, *kernel;
+  int meanwhile; /* times that the other work was done in the contraction in hand */
 } computation;
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -128,7 +130,14 @@ static inline void mirror_tile(const computation *c, const ntk_tile *t) {
         c->acc[(d * edge + i) * edge + j] = c->acc[(d * edge + j) * edge + i];
 }
 
-static inline void contract_pair(const computation *c, int64_t r, int64_t s) {
+/* On the thread that asked for the contraction. */
+static inline ntk_status count_meanwhile(void *times) {
+  assert_int_equal(omp_get_thread_num(), 0);
+  ++*(int *)times;
+  return NTK_SUCCESS;
+}
+
+static inline void contract_pair(computation *c, int64_t r, int64_t s) {
   const bool symmetric = c->setup->symmetric;
   const int64_t I = r / c->parts, J = s / c->parts, q = r % c->parts, p = s % c->parts;
   const bool mirror = symmetric && r == s;
@@ -149,7 +158,10 @@ static inline void contract_pair(const computation *c, int64_t r, int64_t s) {
       malloc((size_t)ntk_engine_packed_bytes(c->engine, t.column_count, t.column_outputs));
   assert_non_null(packed);
   ntk_engine_pack(c->engine, t.column_count, t.column_outputs, c->columns[s], packed);
-  succeed(ntk_engine_contract(c->engine, &t, c->rows[r], packed, mirror, c->acc));
+  c->meanwhile = 0;
+  succeed(ntk_engine_contract(c->engine, &t, c->rows[r], packed, mirror, c->acc,
+                              (ntk_meanwhile){count_meanwhile, &c->meanwhile}));
+  assert_int_equal(c->meanwhile, 1);
   free(packed);
   if (mirror)
     mirror_tile(c, &t);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NTK_BASE_MEANWHILE_H
+#define NTK_BASE_MEANWHILE_H
+
+#include "base/status.h"
+
+/* What the calling thread does while other threads begin with the work of a call. */
+typedef struct ntk_meanwhile {
+  ntk_status (*fn)(void *argument); /* NULL: nothing */
+  void *argument;
+} ntk_meanwhile;
+
+static inline ntk_status ntk_meanwhile_do(ntk_meanwhile m) {
+  return m.fn ? m.fn(m.argument) : NTK_SUCCESS;
+}
+
+#endif
