@@ -440,14 +440,32 @@ static void contract_rows(ntk_engine *engine, const ntk_tile *tile, const void *
   }
 }
 
-/* Row samples of one task: few enough to balance threads, never more than scratch is for.
- */
-static int64_t task_samples(const ntk_engine_spec *spec, const ntk_tile *tile) {
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t pieces(int64_t all, int64_t size) { return (all + size - 1) / size; }
+
+/* The row samples of a tile as `count` tasks that cut no unit of samples. */
+typedef struct division {
+  int64_t rows, unit, count;
+} division;
+
+/* Several tasks for each thread balance them; few samples are cut so far that every thread
+ * has some. No task has more than scratch is for. */
+static division divide(const ntk_engine_spec *spec, const ntk_tile *tile) {
   const int64_t outputs = spec->form == NTK_FORM_FULL ? tile->row_outputs : 1;
-  const int64_t most = ntk_contract_samples(outputs);
-  const int64_t share = tile->row_count / (4 * omp_get_max_threads());
-  const int64_t n = share < 4 ? 4 : share / 4 * 4;
-  return n < most ? n : most;
+  const int64_t most = ntk_contract_samples(outputs), threads = omp_get_max_threads();
+  const int64_t rows = tile->row_count, unit = NTK_PAIR_SAMPLES;
+  if (rows < unit * threads || most < unit) {
+    const int64_t shares = least(rows, threads), needed = pieces(rows, most);
+    return (division){rows, 1, shares > needed ? shares : needed};
+  }
+  const int64_t units = pieces(rows, unit), share = units / (4 * threads);
+  return (division){rows, unit, pieces(units, share > 1 ? least(share, most / unit) : 1)};
+}
+
+/* First sample of a task; the end, for that behind the last. */
+static int64_t task_first(const division *d, int64_t number) {
+  const int64_t units = pieces(d->rows, d->unit);
+  return least(d->rows, number * units / d->count * d->unit);
 }
 
 /* One group holds all parameters. Sweeps are a chain of parallel regions, none of which has
@@ -471,8 +489,7 @@ ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row
   const ntk_engine_spec *spec = &engine->spec;
   if (is_ntvp(engine))
     return contract_ntvp(engine, tile, row, packed, acc, meanwhile);
-  const int64_t step = task_samples(spec, tile);
-  const int64_t tasks = (tile->row_count + step - 1) / step;
+  const division rows = divide(spec, tile);
   (void)place_block(spec, tile->row_count, tile->row_outputs, engine->place1);
   (void)place_packed(spec, tile->column_count, tile->column_outputs, engine->packed_at);
 #pragma omp parallel
@@ -480,10 +497,10 @@ ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row
 #pragma omp master
     status = ntk_meanwhile_do(meanwhile);
 #pragma omp for schedule(dynamic)
-    for (int64_t k = 0; k < tasks; k++) {
-      const int64_t i0 = (tasks - 1 - k) * step; /* the longest of a triangle come first */
-      const int64_t rest = tile->row_count - i0;
-      contract_rows(engine, tile, row, packed, mirror, acc, i0, rest < step ? rest : step);
+    for (int64_t k = rows.count - 1; k >= 0; k--) { /* a triangle's longest come first */
+      const int64_t i0 = task_first(&rows, k);
+      contract_rows(engine, tile, row, packed, mirror, acc, i0,
+                    task_first(&rows, k + 1) - i0);
     }
   }
   return status;

@@ -206,8 +206,49 @@ static void long_sums(void **state) {
   }
 }
 
+/* The kernel's bits on some number of threads. */
+static double *kernel_by(int threads, const subject *s, const setup *u) {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(threads);
+  double *kernel = kernel_make(s, u);
+  omp_set_num_threads(before);
+  return kernel;
+}
+
+/* Threads cut blocks of few samples down to single ones. Sweeps of one sample leave nothing
+ * else that depends on them. */
+static void threads_change_no_bit(void **state) {
+  (void)state;
+  static const int threads[] = {2, 3, 4, 7};
+  subject s = subject_generated(context, "cnn",
+                                "--input 2x6x5 --width 600 --depth 1 --outputs 3", 9, 6);
+  setup u = {.algorithm = NTK_ALGORITHM_STRUCTURED, .sweep_samples = 1};
+  for (u.order = -1; u.order < NTK_ORDERS; u.order++)
+    for (u.block = 4; u.block < 12; u.block += 5)
+      for (int k = 0; k < 4; k++) {
+        u.symmetric = k % 2;
+        double *one = kernel_by(1, &s, &u), *more = kernel_by(threads[k], &s, &u);
+        assert_memory_equal(one, more, (size_t)kernel_size(&s, &u) * sizeof *one);
+        free(one);
+        free(more);
+      }
+  subject_free(&s);
+}
+
+/* What fails beside a contraction fails the call. */
+static void failures_meanwhile(void **state) {
+  (void)state;
+  subject s = subject_golden(context, golden[0]);
+  setup u = {.order = -1, .block = 3, .meanwhile = NTK_ERR_HDF5};
+  for (int a = 0; a <= NTK_ALGORITHM_STRUCTURED; a++) {
+    u.algorithm = (ntk_algorithm)a;
+    free(kernel_by(2, &s, &u));
+  }
+  subject_free(&s);
+}
+
 int main(int argc, char **argv) {
-  struct CMUnitTest tests[GOLDEN + 5 + WRITTEN];
+  struct CMUnitTest tests[GOLDEN + 7 + WRITTEN];
   MPI_Init(&argc, &argv);
   if (ntk_context_create(MPI_COMM_SELF, NULL, &context) != NTK_SUCCESS)
     return 1;
@@ -219,8 +260,10 @@ int main(int argc, char **argv) {
   tests[GOLDEN + 2] = (struct CMUnitTest)cmocka_unit_test(outputs_are_handed_over);
   tests[GOLDEN + 3] = (struct CMUnitTest)cmocka_unit_test(generated_networks);
   tests[GOLDEN + 4] = (struct CMUnitTest)cmocka_unit_test(long_sums);
+  tests[GOLDEN + 5] = (struct CMUnitTest)cmocka_unit_test(threads_change_no_bit);
+  tests[GOLDEN + 6] = (struct CMUnitTest)cmocka_unit_test(failures_meanwhile);
   for (int i = 0; i < WRITTEN; i++)
-    tests[GOLDEN + 5 + i] =
+    tests[GOLDEN + 7 + i] =
         (struct CMUnitTest){written_networks[i].name, written_network, NULL, NULL,
                             (void *)(uintptr_t)&written_networks[i]};
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
