@@ -4,6 +4,7 @@
 
 /* Compiled for each type and width: NTK_WIDTH bytes of a vector, NTK_WIDTH_NAME its name.
  */
+#define NTK_LANES (NTK_WIDTH * (2 - NTK_DOUBLE) / 8)
 #define INLINE static inline __attribute__((always_inline))
 
 typedef real vector __attribute__((vector_size(NTK_WIDTH), may_alias));
@@ -12,7 +13,7 @@ typedef real unaligned
 
 /* Registers: ROWS x VECTORS sums, VECTORS of the right operand, one of the left. */
 enum {
-  LANES = NTK_WIDTH / sizeof(real),
+  LANES = NTK_LANES,
   VECTORS = 3,
   ROWS = NTK_WIDTH == 64 ? 8 : 4,
   PANEL = VECTORS * LANES,
@@ -27,18 +28,73 @@ static int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 /* ---- packing --------------------------------------------------------------------------
  */
 
+/* f(i, b) for each place i of a vector. */
+#define PLACES_2(f, b) f(0, b), f(1, b)
+#define PLACES_4(f, b) PLACES_2(f, b), f(2, b), f(3, b)
+#define PLACES_8(f, b) PLACES_4(f, b), f(4, b), f(5, b), f(6, b), f(7, b)
+#if NTK_LANES == 2
+#define PLACES PLACES_2
+#elif NTK_LANES == 4
+#define PLACES PLACES_4
+#elif NTK_LANES == 8
+#define PLACES PLACES_8
+#else
+#define PLACES(f, b)                                                                       \
+  PLACES_8(f, b), f(8, b), f(9, b), f(10, b), f(11, b), f(12, b), f(13, b), f(14, b),      \
+      f(15, b)
+#endif
+
+/* Rows i and i + b exchange what stands off the diagonal of 2 x 2 blocks of b x b. */
+#define UPPER(i, b) ((i) & (b) ? (i) - (b) + LANES : (i))
+#define LOWER(i, b) ((i) & (b) ? (i) + LANES : (i) + (b))
+#define EXCHANGE(r, b)                                                                     \
+  _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) if ((i & b) == 0) {             \
+    const vector upper = __builtin_shufflevector(r[i], r[i + b], PLACES(UPPER, b));        \
+    r[i + b] = __builtin_shufflevector(r[i], r[i + b], PLACES(LOWER, b));                  \
+    r[i] = upper;                                                                          \
+  }
+
+INLINE void transpose_square(vector *r) {
+  EXCHANGE(r, 1)
+#if NTK_LANES > 2
+  EXCHANGE(r, 2)
+#endif
+#if NTK_LANES > 4
+  EXCHANGE(r, 4)
+#endif
+#if NTK_LANES > 8
+  EXCHANGE(r, 8)
+#endif
+}
+
+/* out[j][width] = from[i][j], LANES x LANES; zeros for i >= count. */
+INLINE void pack_square(int64_t count, int64_t width, const real *const *from, int64_t j,
+                        real *out) {
+  vector r[LANES];
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++)
+    r[i] = i < count ? *(const unaligned *)(from[i] + j) : (unaligned){0};
+  transpose_square(r);
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; i++)
+    *(unaligned *)(out + i * width) = r[i];
+}
+
 /* A slice of one panel: out[k][width] of `count` vectors, zeros behind them. */
 static void pack_panel(int64_t count, int64_t width, int64_t k, const real *const *from,
                        int64_t k0, real *out) {
-  enum { BLOCK = 16 };
-  if (count < width)
-    memset(out, 0, (size_t)(width * k) * sizeof *out);
-  for (int64_t j0 = 0; j0 < k; j0 += BLOCK) {
-    const int64_t end = least(j0 + BLOCK, k);
-    for (int64_t i = 0; i < count; i++)
-      for (int64_t j = j0; j < end; j++)
-        out[j * width + i] = from[i][k0 + j];
-  }
+  enum { BLOCK = 64 };
+  const int64_t whole = k / LANES * LANES;
+  for (int64_t j0 = 0; j0 < whole; j0 += BLOCK)
+    for (int64_t i = 0; i < width; i += LANES)
+      for (int64_t j = j0; j < least(j0 + BLOCK, whole); j += LANES)
+        if (i + LANES <= count)
+          pack_square(LANES, width, from + i, k0 + j, out + j * width + i);
+        else
+          pack_square(count - i, width, from + i, k0 + j, out + j * width + i);
+  for (int64_t j = whole; j < k; j++)
+    for (int64_t i = 0; i < width; i++)
+      out[j * width + i] = i < count ? from[i][k0 + j] : 0;
 }
 
 static void pack(int64_t count, int64_t k, const real *from, int64_t ld, int64_t block,
