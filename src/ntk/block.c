@@ -76,8 +76,13 @@ ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form
   return p;
 }
 
-int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group) {
-  int64_t patches = 0;
+int64_t ntk_capture_x_elements(const ntk_group *group) {
+  return (group->G * group->T * group->K + 15) / 16 * 16;
+}
+
+int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group, ntk_order order) {
+  const bool forms = order == NTK_ORDER_OUTSIDE_IN && !group->unit_x;
+  int64_t after = forms ? ntk_packed(group->K, group->T) + group->C * group->T : 0;
   for (int s = 0; s < group->section_count; s++)
     for (int i = 0; i < group->x_count; i++) {
       const ntk_x_part *x = &group->sections[s].x[i];
@@ -85,10 +90,10 @@ int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group) {
       if (x->value < 0 || !x->use.x_custom || !node->op->workspace)
         continue;
       const int64_t work = node->op->workspace(net->graph, node, 1, 1);
-      if (work > patches)
-        patches = work;
+      if (work > after)
+        after = work;
     }
-  return group->G * group->T * group->K + group->C * group->T + patches;
+  return ntk_capture_x_elements(group) + after;
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

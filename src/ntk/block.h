@@ -44,8 +44,9 @@ typedef struct ntk_place {
 ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
                           int64_t o, int64_t *at);
 
-/* Scratch elements of one thread for capturing a group. */
-int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group);
+/* Scratch elements of one thread for capturing a group; of them those of X. */
+int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group, ntk_order order);
+int64_t ntk_capture_x_elements(const ntk_group *group);
 
 /* Values and places of one chunk of samples, i0 .. i0 + n of the block. */
 typedef struct ntk_capture {

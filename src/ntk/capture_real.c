@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ntk/block.h"
+#include "ntk/micro.h"
 #include "ntk/pixels.h"
-#include "tensor/real.h"
 #include <omp.h>
 #include <string.h>
 
-/* A thread's scratch: X of one sample, D of one sample, output and channel group, and what
- * the operator needs (sizes as in ntk_capture_scratch). */
+/* A thread's scratch: X of one sample; then what the operator needs to make it, and, once
+ * it is made, X of one channel group packed and D of one output and channel group (sizes
+ * as in ntk_capture_scratch). */
 typedef struct areas {
-  real *x, *d, *work;
+  real *x, *work, *packed, *d;
 } areas;
 
 static areas areas_of(const ntk_capture *c, const ntk_group *group) {
   areas area;
   area.x = (real *)c->scratch + omp_get_thread_num() * c->scratch_stride;
-  area.d = area.x + group->G * group->T * group->K;
-  area.work = area.d + group->C * group->T;
+  area.work = area.x + ntk_capture_x_elements(group);
+  area.packed = area.work;
+  area.d = area.packed + ntk_packed(group->K, group->T);
   return area;
 }
 
@@ -119,26 +120,34 @@ void NTK_REAL(ntk_capture_x)(const ntk_capture *c, const ntk_group *group,
 /* ---- D --------------------------------------------------------------------------------
  */
 
-/* out[t, c] = D[t, c] of one sample, output and channel group; blocked, since one side of
- * the transposition always strides. */
-static void copy_d(const ntk_d_layout *l, const real *from, real *out, int64_t ld) {
-  const int64_t T = l->T1 * l->T2;
-  enum { BLOCK = 16 };
-  for (int64_t t0 = 0; t0 < T; t0 += BLOCK) {
-    const int64_t t1 = t0 + BLOCK < T ? t0 + BLOCK : T;
-    if (l->dc == 1) {
-      for (int64_t t = t0; t < t1; t++)
-        memcpy(out + t * ld, from + t / l->T2 * l->dt1 + t % l->T2 * l->dt2,
-               (size_t)l->C * sizeof(real));
-      continue;
-    }
-    for (int64_t c0 = 0; c0 < l->C; c0 += BLOCK)
-      for (int64_t t = t0; t < t1; t++) {
-        const real *row = from + t / l->T2 * l->dt1 + t % l->T2 * l->dt2;
-        for (int64_t c = c0; c < c0 + BLOCK && c < l->C; c++)
-          out[t * ld + c] = row[c * l->dc];
-      }
+/* out[r, c] = from[r * dr + c * dc]. */
+static void copy_matrix(int64_t rows, int64_t columns, const real *from, int64_t dr,
+                        int64_t dc, real *out, int64_t ld) {
+  if (dc == 1) {
+    for (int64_t r = 0; r < rows; r++)
+      memcpy(out + r * ld, from + r * dr, (size_t)columns * sizeof(real));
+    return;
   }
+  if (dr == 1) {
+    NTK_REAL(ntk_micro_get)()->transpose(columns, rows, from, dc, out, ld);
+    return;
+  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++)
+      out[r * ld + c] = from[r * dr + c * dc];
+}
+
+/* out[t, c] = D[t, c] of one sample, output and channel group. */
+static void copy_d(const ntk_d_layout *l, const real *from, real *out, int64_t ld) {
+  for (int64_t t = 0; t < l->T1; t++)
+    copy_matrix(l->T2, l->C, from + t * l->dt1, l->dt2, l->dc, out + t * l->T2 * ld, ld);
+}
+
+/* out[c, t] = D[t, c] of the same. */
+static void copy_d_transposed(const ntk_d_layout *l, const real *from, real *out) {
+  for (int64_t t = 0; t < l->T1; t++)
+    copy_matrix(l->C, l->T2, from + t * l->dt1, l->dc, l->dt2, out + t * l->T2,
+                l->T1 * l->T2);
 }
 
 /* Channels c0 .. of one sample and g into chunks of 16. */
@@ -178,21 +187,24 @@ static void store_d(const ntk_capture *c, const ntk_group *group, const ntk_plac
 /* ---- J --------------------------------------------------------------------------------
  */
 
-/* D [c, t] of one sample, output and channel group, t contiguous. */
-static void copy_d_transposed(const ntk_d_layout *l, const real *from, real *out) {
+/* J[o, c, k] of one channel group: a product for each output, or one where all of them lie
+ * one behind the other, D and J alike. */
+static void form_group(const ntk_d_layout *l, const NTK_REAL(ntk_product) * all, int64_t o,
+                       int64_t stride, const real *from, int64_t jo, real *scratch) {
   const int64_t T = l->T1 * l->T2;
-  for (int64_t c = 0; c < l->C; c++)
-    for (int64_t t = 0; t < T; t++)
-      out[c * T + t] = from[c * l->dc + t / l->T2 * l->dt1 + t % l->T2 * l->dt2];
-}
-
-/* J[c, k] (+)= sum over t of D[c, t] X[t, k], in chains of bounded length. */
-static void add_product(int64_t rows, int64_t T, int64_t K, const real *d, const real *x,
-                        bool add, real *j) {
-  for (int64_t t = 0; t < T; t += NTK_CHAIN_TERMS) {
-    const int64_t terms = T - t < NTK_CHAIN_TERMS ? T - t : NTK_CHAIN_TERMS;
-    NTK_REAL(ntk_gemm)
-    (false, false, rows, K, terms, 1, d + t, T, x + t * K, K, add || t > 0 ? 1 : 0, j, K);
+  const bool direct = l->T1 == 1 && (T == 1 || l->dt2 == 1);
+  const bool whole = direct && stride == l->C * l->dc && jo == l->C * all->ldc;
+  NTK_REAL(ntk_product) product = *all;
+  product.rows = whole ? o * l->C : l->C;
+  product.lda = direct ? l->dc : T;
+  for (int64_t i = 0; i < (whole ? 1 : o); i++) {
+    product.a = from + i * stride;
+    product.c = all->c + i * jo;
+    if (!direct) {
+      copy_d_transposed(l, product.a, scratch);
+      product.a = scratch;
+    }
+    NTK_REAL(ntk_micro_get)()->multiply(&product);
   }
 }
 
@@ -200,25 +212,21 @@ static void form_j(const ntk_capture *c, const ntk_group *group, const ntk_place
                    const ntk_section *section, const ntk_d_part *part, ntk_array cot,
                    int64_t i) {
   const ntk_d_layout *l = &part->layout;
-  const int64_t G = group->G, T = section->T, K = group->K, C = l->C;
-  const bool add = group->section_count > 1;
-  const bool direct = l->T1 == 1 && (T == 1 || l->dt2 == 1) && l->dc == T;
+  const int64_t T = section->T, K = group->K;
   const areas area = areas_of(c, group);
   const real *from = (const real *)cot.data + i * cot.outer;
   real *j = (real *)c->buffer + place->j + (c->i0 + i) * place->jn + part->c0 * K;
   fill_x(c, group, section, i, false, area.x, T * K, K, &area);
-  if (direct && G == 1 && cot.inner == C * T && place->jo == C * K) {
-    add_product(c->o * C, T, K, from, area.x, add, j); /* all outputs at once */
-    return;
+  for (int64_t g = 0; g < group->G; g++) {
+    const NTK_REAL(ntk_product) all = {.columns = K,
+                                       .k = T,
+                                       .b = area.packed,
+                                       .c = j + g * group->C * K,
+                                       .ldc = K,
+                                       .add = group->section_count > 1};
+    NTK_REAL(ntk_micro_get)()->pack_columns(K, T, area.x + g * T * K, K, area.packed);
+    form_group(l, &all, c->o, cot.inner, from + g * l->dg, place->jo, area.d);
   }
-  for (int64_t o = 0; o < c->o; o++)
-    for (int64_t g = 0; g < G; g++) {
-      const real *d = from + o * cot.inner + g * l->dg;
-      if (!direct)
-        copy_d_transposed(l, d, area.d);
-      add_product(C, T, K, direct ? d : area.d, area.x + g * T * K, add,
-                  j + o * place->jo + g * group->C * K);
-    }
 }
 
 void NTK_REAL(ntk_capture_d)(const ntk_capture *c, const ntk_group *group,

@@ -59,7 +59,7 @@ static int64_t scratch_elements(const ntk_engine_spec *spec) {
   int64_t most = 0;
   for (int i = 0; i < network->groups->count; i++) {
     const ntk_group *group = &network->groups->groups[i];
-    const int64_t capture = ntk_capture_scratch(network->net, group);
+    const int64_t capture = ntk_capture_scratch(network->net, group, spec->orders[i]);
     const int64_t contract =
         ntk_contract_scratch(group, spec->orders[i], spec->form, n, spec->outputs_block);
     if (capture > most)

@@ -15,13 +15,14 @@
  * hardware vectors of columns (ntk_packed elements). No element's rounding depends on the
  * cut of rows and columns into calls: each is one chain of NTK_SLICE terms after the other.
  */
-/* C[rows, columns] = A B^T. */
+/* C[rows, columns] = A B^T, or with `add` += it. */
 typedef struct NTK_REAL(ntk_product) {
   int64_t rows, columns, k;
   const real *a; /* [rows, k], leading dimension lda */
   const real *b; /* packed */
   real *c;
   int64_t lda, ldc;
+  bool add;
 } NTK_REAL(ntk_product);
 
 /* The same, folded: t[r, c] += s[r / s_rows, c] (A B^T)[r, c]; without s: alpha for it.
@@ -67,6 +68,8 @@ typedef struct NTK_REAL(ntk_micro) {
   /* Vector i of length k at from + (i / block) * stride + (i % block) * ld. */
   void (*pack)(int64_t count, int64_t k, const real *from, int64_t ld, int64_t block,
                int64_t stride, real *to);
+  /* Vector i of length k at from + i, its elements ld apart. */
+  void (*pack_columns)(int64_t count, int64_t k, const real *from, int64_t ld, real *to);
   /* chunks x p x 16 columns of length T from [chunks, T, p, 16]. */
   void (*pack_chunks)(int64_t chunks, int64_t T, int64_t p, const real *from, real *to);
   void (*multiply)(const NTK_REAL(ntk_product) *);
@@ -76,6 +79,9 @@ typedef struct NTK_REAL(ntk_micro) {
   /* t[o, p] += alpha times the sum of r[o, p]. */
   void (*add_dots)(int64_t o, int64_t p, const real *r, double alpha, double *t,
                    int64_t ldt);
+  /* to[c, r] = from[r, c]. */
+  void (*transpose)(int64_t rows, int64_t columns, const real *from, int64_t ld, real *to,
+                    int64_t ld_to);
 } NTK_REAL(ntk_micro);
 
 /* Each width's table. */

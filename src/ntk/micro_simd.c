@@ -112,6 +112,41 @@ static void pack(int64_t count, int64_t k, const real *from, int64_t ld, int64_t
   }
 }
 
+/* Whole vectors of a row; the last one has zeros behind. */
+INLINE void pack_row(int64_t columns, const real *from, real *to) {
+  int64_t i = 0;
+  for (; i + LANES <= columns; i += LANES)
+    *(unaligned *)(to + i) = *(const unaligned *)(from + i);
+  if (i == columns)
+    return;
+  *(unaligned *)(to + i) = (vector){0};
+  for (; i < columns; i++)
+    to[i] = from[i];
+}
+
+/* k rows of one panel. */
+INLINE void pack_rows(int64_t columns, int64_t k, const real *from, int64_t ld, real *out) {
+  const int64_t width = round_up(columns, LANES);
+  for (int64_t j = 0; j < k; j++)
+    pack_row(columns, from + j * ld, out + j * width);
+}
+
+static void pack_columns(int64_t count, int64_t k, const real *from, int64_t ld, real *to) {
+  enum { BLOCK = 16 }; /* rows, so that whole ones are read */
+  for (int64_t j = 0; j < k; j += BLOCK) {
+    const int64_t k0 = j / NTK_SLICE * NTK_SLICE, kc = least(NTK_SLICE, k - k0);
+    const int64_t rows = least(BLOCK, k - j);
+    for (int64_t i = 0; i < count; i += PANEL) {
+      const int64_t columns = least(PANEL, count - i), width = round_up(columns, LANES);
+      real *out = to + k0 * round_up(count, NTK_CHUNK) + i * kc + (j - k0) * width;
+      if (columns == PANEL)
+        pack_rows(PANEL, rows, from + j * ld + i, ld, out);
+      else
+        pack_rows(columns, rows, from + j * ld + i, ld, out);
+    }
+  }
+}
+
 static void pack_chunks(int64_t chunks, int64_t T, int64_t p, const real *from, real *to) {
   const int64_t count = chunks * p * NTK_CHUNK;
   for (int64_t k0 = 0; k0 < T; k0 += NTK_SLICE) {
@@ -193,27 +228,46 @@ INLINE panel panel_at(const real *slice, int64_t count, int64_t kc, int64_t i0) 
 /* ---- loops ----------------------------------------------------------------------------
  */
 
-static void multiply(const NTK_REAL(ntk_product) * x) {
+/* In vectors by hand: a compiler makes calls of memcpy out of loops that copy. */
+INLINE void put_row(int64_t columns, const real *c, bool add, real *to) {
+  int64_t i = 0;
+  for (; i + LANES <= columns; i += LANES) {
+    vector sum = *(const vector *)(c + i);
+    if (add)
+      sum += *(const unaligned *)(to + i);
+    *(unaligned *)(to + i) = sum;
+  }
+  for (; i < columns; i++)
+    to[i] = add ? to[i] + c[i] : c[i];
+}
+
+/* Rows against the panels i0 .. end of a slice. */
+INLINE void multiply_group(const NTK_REAL(ntk_product) * x, const real *slice, int64_t k0,
+                           int64_t kc, int64_t i0, int64_t end) {
+  const bool add = x->add || k0 > 0;
   real c[ROWS * PANEL] __attribute__((aligned(64)));
-  for (int64_t k0 = 0; k0 < x->k; k0 += NTK_SLICE) {
-    const int64_t kc = least(NTK_SLICE, x->k - k0);
-    const real *slice = x->b + k0 * round_up(x->columns, NTK_CHUNK);
-    for (int64_t i0 = 0; i0 < x->columns; i0 += PANEL) {
-      const panel p = panel_at(slice, x->columns, kc, i0);
-      for (int64_t r0 = 0; r0 < x->rows; r0 += ROWS) {
-        const int64_t rows = least(ROWS, x->rows - r0);
-        tiles[rows - 1][p.vectors - 1](kc, x->a + r0 * x->lda + k0, x->lda, p.b, c);
-        for (int64_t r = 0; r < rows; r++) {
-          real *to = x->c + (r0 + r) * x->ldc + i0;
-          if (k0 == 0)
-            for (int64_t i = 0; i < p.columns; i++)
-              to[i] = c[r * PANEL + i];
-          else
-            for (int64_t i = 0; i < p.columns; i++)
-              to[i] += c[r * PANEL + i];
-        }
-      }
+  for (int64_t r0 = 0; r0 < x->rows; r0 += ROWS) {
+    const int64_t rows = least(ROWS, x->rows - r0);
+    for (int64_t i = i0; i < end; i += PANEL) {
+      const panel p = panel_at(slice, x->columns, kc, i);
+      real *to = x->c + r0 * x->ldc + i;
+      tiles[rows - 1][p.vectors - 1](kc, x->a + r0 * x->lda + k0, x->lda, p.b, c);
+      for (int64_t r = 0; r < rows; r++)
+        if (p.columns == PANEL)
+          put_row(PANEL, c + r * PANEL, add, to + r * x->ldc);
+        else
+          put_row(p.columns, c + r * PANEL, add, to + r * x->ldc);
     }
+  }
+}
+
+/* Short slices leave room for more panels: rows of C are then written further at once. */
+static void multiply(const NTK_REAL(ntk_product) * x) {
+  for (int64_t k0 = 0; k0 < x->k; k0 += NTK_SLICE) {
+    const int64_t kc = least(NTK_SLICE, x->k - k0), step = NTK_SLICE / kc * GROUP * PANEL;
+    const real *slice = x->b + k0 * round_up(x->columns, NTK_CHUNK);
+    for (int64_t i0 = 0; i0 < x->columns; i0 += step)
+      multiply_group(x, slice, k0, kc, i0, least(i0 + step, x->columns));
   }
 }
 
@@ -381,13 +435,40 @@ static void add_dots(int64_t o, int64_t p, const real *r, double alpha, double *
     }
 }
 
+/* ---- transposition --------------------------------------------------------------------
+ */
+
+/* LANES rows, or fewer, from column j0 on. */
+INLINE void transpose_rows(int64_t rows, int64_t j0, int64_t end, const real *from,
+                           int64_t ld, real *to, int64_t ld_to) {
+  const real *in[LANES];
+  for (int64_t r = 0; r < rows; r++)
+    in[r] = from + r * ld;
+  for (; rows == LANES && j0 + LANES <= end; j0 += LANES)
+    pack_square(LANES, ld_to, in, j0, to + j0 * ld_to);
+  for (; j0 < end; j0++)
+    for (int64_t r = 0; r < rows; r++)
+      to[j0 * ld_to + r] = in[r][j0];
+}
+
+static void transpose(int64_t rows, int64_t columns, const real *from, int64_t ld, real *to,
+                      int64_t ld_to) {
+  enum { BLOCK = 256 };
+  for (int64_t j = 0; j < columns; j += BLOCK)
+    for (int64_t i = 0; i < rows; i += LANES)
+      transpose_rows(least(LANES, rows - i), j, least(j + BLOCK, columns), from + i * ld,
+                     ld, to + i, ld_to);
+}
+
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 const NTK_REAL(ntk_micro) NTK_MICRO(NTK_WIDTH_NAME) = {.name = TEXT(NTK_WIDTH_NAME),
                                                        .pack = pack,
+                                                       .pack_columns = pack_columns,
                                                        .pack_chunks = pack_chunks,
                                                        .multiply = multiply,
                                                        .fold = fold,
                                                        .fold_positions = fold_positions,
                                                        .dots = dots,
-                                                       .add_dots = add_dots};
+                                                       .add_dots = add_dots,
+                                                       .transpose = transpose};

@@ -92,15 +92,22 @@ enum {
 };
 
 static void check_packing(const width *w, int64_t count, int64_t k) {
-  const int64_t ld = k + 3;
-  real *x = numbers(count * ld);
+  const int64_t ld = k + 3, ld_columns = count + 5;
+  real *x = numbers(count * ld), *columns = reals(k * ld_columns);
   real *expected = packed_by_definition(w, count, k, x, ld);
-  real *packed = reals(ntk_packed(count, k));
+  real *packed = reals(ntk_packed(count, k)), *again = reals(ntk_packed(count, k));
   w->micro->pack(count, k, x, ld, count, 0, packed);
   check_equal(ntk_packed(count, k), packed, expected);
+  for (int64_t i = 0; i < count; i++)
+    for (int64_t j = 0; j < k; j++)
+      columns[j * ld_columns + i] = x[i * ld + j];
+  w->micro->pack_columns(count, k, columns, ld_columns, again);
+  check_equal(ntk_packed(count, k), again, expected);
   free(x);
+  free(columns);
   free(expected);
   free(packed);
+  free(again);
 }
 
 static void vectors_are_packed(void **state) {
@@ -133,9 +140,77 @@ static void vectors_in_blocks_are_packed(void **state) {
   }
 }
 
+static void check_product(const width *w, int64_t rows, int64_t columns, int64_t k,
+                          bool add) {
+  const int64_t lda = k + 2, ldc = columns + 3;
+  real *a = numbers(rows * lda), *b = numbers(columns * k), *c = reals(rows * ldc);
+  real *packed = reals(ntk_packed(columns, k)), *expected = reals(rows * ldc);
+  const NTK_REAL(ntk_product) product = {.rows = rows,
+                                         .columns = columns,
+                                         .k = k,
+                                         .a = a,
+                                         .b = packed,
+                                         .c = c,
+                                         .lda = lda,
+                                         .ldc = ldc,
+                                         .add = add};
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < columns; i++) {
+      real *sum = &expected[r * ldc + i];
+      *sum = add ? UNTOUCHED : 0;
+      for (int64_t j = 0; j < k; j++)
+        *sum += a[r * lda + j] * b[i * k + j];
+    }
+  w->micro->pack(columns, k, b, k, columns, 0, packed);
+  w->micro->multiply(&product);
+  check_equal(rows * ldc, c, expected);
+  free(a);
+  free(b);
+  free(c);
+  free(packed);
+  free(expected);
+}
+
+static void products_are_stored_or_added(void **state) {
+  static const int64_t rows[] = {1, 4, 11, 16};
+  width w[3];
+  (void)state;
+  for (int i = widths_of(w) - 1; i >= 0; i--)
+    for (int r = 0; r < 4; r++)
+      for (int c = 0; c < COUNTS; c++)
+        for (int l = 0; l < LENGTHS; l++)
+          for (int add = 0; add < 2; add++)
+            check_product(&w[i], rows[r], counts[c], lengths[l], add);
+}
+
+static void check_transposition(const width *w, int64_t rows, int64_t columns) {
+  const int64_t ld = columns + 1, ld_to = rows + 2;
+  real *x = numbers(rows * ld), *to = reals(columns * ld_to);
+  real *expected = reals(columns * ld_to);
+  for (int64_t c = 0; c < columns; c++)
+    for (int64_t r = 0; r < rows; r++)
+      expected[c * ld_to + r] = x[r * ld + c];
+  w->micro->transpose(rows, columns, x, ld, to, ld_to);
+  check_equal(columns * ld_to, to, expected);
+  free(x);
+  free(to);
+  free(expected);
+}
+
+static void matrices_are_transposed(void **state) {
+  width w[3];
+  (void)state;
+  for (int i = widths_of(w) - 1; i >= 0; i--)
+    for (int c = 0; c < COUNTS; c++)
+      for (int l = 0; l < LENGTHS; l++)
+        check_transposition(&w[i], counts[c], lengths[l]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(vectors_are_packed),
-                                     cmocka_unit_test(vectors_in_blocks_are_packed)};
+                                     cmocka_unit_test(vectors_in_blocks_are_packed),
+                                     cmocka_unit_test(products_are_stored_or_added),
+                                     cmocka_unit_test(matrices_are_transposed)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

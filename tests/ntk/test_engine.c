@@ -189,7 +189,9 @@ static void long_sums(void **state) {
   } cases[] = {
       {"fcn", "--input 9000 --width 3 --depth 1 --outputs 2", NTK_ORDER_CONSTANT},
       {"fcn", "--input 5 --width 5000 --depth 1 --outputs 2", NTK_ORDER_CONSTANT},
-      {"cnn", "--input 1x65x66 --width 2 --depth 1 --outputs 2", NTK_ORDER_OUTSIDE_IN}};
+      {"cnn", "--input 1x65x66 --width 2 --depth 1 --outputs 2", NTK_ORDER_OUTSIDE_IN},
+      {"vit", "--input 1x23x23 --patch 1 --width 6 --heads 2 --depth 1 --outputs 2",
+       NTK_ORDER_OUTSIDE_IN}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     subject s = subject_generated(context, cases[i].family, cases[i].options, 3, 2);
     setup u = {.algorithm = NTK_ALGORITHM_NTVP, .dtype = NTK_F64, .order = -1};
