@@ -65,9 +65,11 @@ typedef struct ntk_tile {
   int64_t column_first, column_count, column_output, column_outputs;
 } ntk_tile;
 
-/* Called on the rank that owns the tile. `values` are f32 or f64 (element_bytes of the
- * plan's info) and the library's: valid during the call. It must call nothing collective. A
- * status other than success ends the run and is returned on all ranks. */
+/* Called on the rank that owns the tile, on the thread that runs the plan, while others may
+ * compute: parallel regions of its own have one thread. `values` are f32 or f64
+ * (element_bytes of the plan's info) and the library's: valid during the call. It must call
+ * nothing collective. A status other than success ends the run and is returned on all
+ * ranks. */
 typedef ntk_status (*ntk_tile_fn)(const ntk_tile *tile, const void *values, void *user);
 
 /* Purpose: compute the kernel, handing each tile to `fn` once; for x2 = x1 a tile off the

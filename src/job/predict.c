@@ -3,7 +3,8 @@
 #include "ntk/trial.h"
 
 /* A byte of the kernel costs as much as copying so many: rounded from f64, transposed,
- * summed up for its checksum, copied into the file. */
+ * summed up for its checksum, copied into the file. All threads share this: while one
+ * writes, the others contract. */
 static const double copies_of_a_byte = 25;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -63,5 +64,6 @@ void ntk_predict(const ntk_plan *plan, ntk_prediction *out) {
     contraction += plan->predicted[i];
   out->sweeps = sweep_seconds(plan) * repetitions(plan) / ranks;
   out->contraction = contraction / ranks;
-  out->writing = kernel_bytes(&plan->shape) * copies_of_a_byte / rates->copy_bytes / ranks;
+  out->writing = kernel_bytes(&plan->shape) * copies_of_a_byte / rates->copy_bytes /
+                 (ranks * plan->threads);
 }
