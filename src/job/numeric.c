@@ -192,7 +192,7 @@ static void choose_block(const ntk_network *network, int64_t n1, int64_t n2,
   if (p->block > 16)
     p->block = p->block / 16 * 16;
   while (p->block > 1 &&
-         (block_bytes(network, p, p->block, p->outputs_block) > 512 * MiB ||
+         (block_bytes(network, p, p->block, p->outputs_block) > 1280 * MiB ||
           tile_bytes(p) > 1024 * MiB || tile_flops(network, p, rates) > 5e11))
     p->block = halve(p->block);
   while (halve(p->block) >= 32 && (most + p->block - 1) / p->block < 64)
