@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "dist/grid.h"
+#include <string.h>
 
 ntk_status ntk_bcast_pieces(void *buffer, int64_t bytes, int root, MPI_Comm comm,
                             int64_t piece) {
@@ -14,6 +16,26 @@ done:
 
 ntk_status ntk_bcast(void *buffer, int64_t bytes, int root, MPI_Comm comm) {
   return ntk_bcast_pieces(buffer, bytes, root, comm, (int64_t)1 << 30);
+}
+
+ntk_status ntk_bcast_text(const char *text, MPI_Comm comm, char **out) {
+  ntk_status status = NTK_SUCCESS;
+  char *copy = NULL;
+  int64_t length = 0;
+  int rank;
+  NTK_TRY_MPI(MPI_Comm_rank(comm, &rank));
+  if (rank == 0)
+    length = (int64_t)strlen(text) + 1;
+  NTK_TRY_MPI(MPI_Bcast(&length, 1, MPI_INT64_T, 0, comm));
+  NTK_TRY(ntk_agree(comm, ntk_malloc(NTK_MEMORY_GENERAL, length, 1, &copy)));
+  if (rank == 0)
+    memcpy(copy, text, (size_t)length);
+  NTK_TRY(ntk_bcast(copy, length, 0, comm));
+  *out = copy;
+  copy = NULL;
+done:
+  ntk_free(&copy);
+  return status;
 }
 
 void ntk_vote_begin(ntk_vote *vote, MPI_Comm comm) {

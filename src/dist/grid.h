@@ -42,6 +42,10 @@ NTK_CHECKED ntk_status ntk_bcast(void *buffer, int64_t bytes, int root, MPI_Comm
 NTK_CHECKED ntk_status ntk_bcast_pieces(void *buffer, int64_t bytes, int root,
                                         MPI_Comm comm, int64_t piece);
 
+/* Purpose: rank 0's text for all ranks of comm, *out owned by the caller on each.
+ * Collective; `text` matters on rank 0 alone. */
+NTK_CHECKED ntk_status ntk_bcast_text(const char *text, MPI_Comm comm, char **out);
+
 /* A vote that costs no waiting: every rank calls ntk_vote_next once per step with its flag
  * (0: go on; larger wins); *decided is the maximum over ranks of the flags of the PREVIOUS
  * step, the same on all ranks. ntk_vote_finish ends it (collective), giving the last. */

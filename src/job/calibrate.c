@@ -120,16 +120,10 @@ static ntk_status send_rates(ntk_context *context, ntk_rates *rates) {
   ntk_status status = NTK_SUCCESS;
   ntk_text text = {0};
   char *copy = NULL;
-  int64_t length = 0;
   if (context->rank == 0)
     status = ntk_rates_write(rates, &text);
   NTK_TRY(ntk_agree(context->comm, status));
-  length = text.length + 1;
-  NTK_TRY_MPI(MPI_Bcast(&length, 1, MPI_INT64_T, 0, context->comm));
-  NTK_TRY(ntk_agree(context->comm, ntk_malloc(NTK_MEMORY_GENERAL, length, 1, &copy)));
-  if (context->rank == 0)
-    memcpy(copy, text.data, (size_t)length);
-  NTK_TRY(ntk_bcast(copy, length, 0, context->comm));
+  NTK_TRY(ntk_bcast_text(text.data, context->comm, &copy));
   ntk_rates_clear(rates);
   NTK_TRY(ntk_agree(context->comm, ntk_rates_parse(copy, "rates", rates)));
 done:

@@ -268,16 +268,10 @@ static ntk_status agree_on_plan(ntk_plan *plan) {
   ntk_status status = NTK_SUCCESS;
   MPI_Comm comm = plan->context->comm;
   ntk_text text = {0};
-  int64_t length;
   if (plan->context->rank == 0)
     status = decide(plan, &text);
   NTK_TRY(ntk_agree(comm, status));
-  length = text.length + 1;
-  NTK_TRY_MPI(MPI_Bcast(&length, 1, MPI_INT64_T, 0, comm));
-  NTK_TRY(ntk_agree(comm, ntk_malloc(NTK_MEMORY_GENERAL, length, 1, &plan->text)));
-  if (plan->context->rank == 0)
-    memcpy(plan->text, text.data, (size_t)length);
-  NTK_TRY(ntk_bcast(plan->text, length, 0, comm));
+  NTK_TRY(ntk_bcast_text(text.data, comm, &plan->text));
   status = ntk_numeric_parse(plan->text, "plan", &plan->numeric);
   if (status == NTK_SUCCESS && plan->context->rank != 0)
     status = make_network(plan, &plan->numeric);
