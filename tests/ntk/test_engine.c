@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* simd: all */
+/* timeout: 900 */
 #include "engine.h"
 #include "networks.h"
 #include <mpi.h>
@@ -221,14 +222,14 @@ static double *kernel_by(int threads, const subject *s, const setup *u) {
  * else that depends on them. */
 static void threads_change_no_bit(void **state) {
   (void)state;
-  static const int threads[] = {2, 3, 4, 7};
+  static const int threads[] = {2, 7};
   subject s = subject_generated(context, "cnn",
-                                "--input 2x6x5 --width 600 --depth 1 --outputs 3", 9, 6);
+                                "--input 2x6x5 --width 100 --depth 1 --outputs 3", 9, 6);
   setup u = {.algorithm = NTK_ALGORITHM_STRUCTURED, .sweep_samples = 1};
   for (u.order = -1; u.order < NTK_ORDERS; u.order++)
     for (u.block = 4; u.block < 12; u.block += 5)
-      for (int k = 0; k < 4; k++) {
-        u.symmetric = k % 2;
+      for (int k = 0; k < 2; k++) {
+        u.symmetric = k;
         double *one = kernel_by(1, &s, &u), *more = kernel_by(threads[k], &s, &u);
         assert_memory_equal(one, more, (size_t)kernel_size(&s, &u) * sizeof *one);
         free(one);
