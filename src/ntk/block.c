@@ -181,7 +181,7 @@ int64_t ntk_strips_elements(const ntk_group *group, ntk_order order, ntk_form fo
 /* ---- scratch --------------------------------------------------------------------------
  */
 
-int64_t ntk_contract_samples(int64_t o) { return most(1, 2 * STRIP_COLUMNS / o); }
+int64_t ntk_contract_samples(int64_t o) { return most(1, 2 * (int64_t)STRIP_COLUMNS / o); }
 
 /* Of one pair of samples: the Gram of a class of pixels for a whole strip, and what its
  * shifts take. */

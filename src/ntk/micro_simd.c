@@ -191,7 +191,7 @@ INLINE void multiply_tile(int rows, int vectors, int64_t k, const real *a, int64
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++)
-      *(vector *)(c + i * PANEL + v * LANES) = sum[i][v];
+      *(vector *)(c + (int64_t)i * PANEL + (int64_t)v * LANES) = sum[i][v];
 }
 
 typedef void (*tile_fn)(int64_t k, const real *a, int64_t lda, const real *b, real *c);
@@ -308,15 +308,15 @@ static void fold(const NTK_REAL(ntk_fold) * x) {
   for (int64_t k0 = 0; k0 < x->k; k0 += NTK_SLICE) {
     const int64_t kc = least(NTK_SLICE, x->k - k0);
     const real *slice = x->b + k0 * round_up(x->columns, NTK_CHUNK);
-    for (int64_t i0 = 0; i0 < x->columns; i0 += GROUP * PANEL)
-      fold_group(x, slice, k0, kc, i0, least(i0 + GROUP * PANEL, x->columns));
+    for (int64_t i0 = 0; i0 < x->columns; i0 += (int64_t)GROUP * PANEL)
+      fold_group(x, slice, k0, kc, i0, least(i0 + (int64_t)GROUP * PANEL, x->columns));
   }
 }
 
 /* Sums over the rows t of one u, for a group of panels; then over s, into t[m]. */
 INLINE void fold_unit(const NTK_REAL(ntk_fold_positions) * x, const real *slice,
                       const real *a, int64_t kc, int64_t i0, double *out) {
-  const int64_t columns = x->m * x->T, end = least(i0 + GROUP * PANEL, columns);
+  const int64_t columns = x->m * x->T, end = least(i0 + (int64_t)GROUP * PANEL, columns);
   real c[ROWS * PANEL] __attribute__((aligned(64)));
   real sums[GROUP * PANEL] __attribute__((aligned(64)));
   memset(sums, 0, sizeof sums);
@@ -347,7 +347,7 @@ static void fold_positions(const NTK_REAL(ntk_fold_positions) * x) {
   for (int64_t k0 = 0; k0 < x->k; k0 += NTK_SLICE) {
     const int64_t kc = least(NTK_SLICE, x->k - k0);
     for (int64_t v = 0; v < x->v; v++)
-      for (int64_t i0 = 0; i0 < columns; i0 += GROUP * PANEL)
+      for (int64_t i0 = 0; i0 < columns; i0 += (int64_t)GROUP * PANEL)
         for (int64_t u = 0; u < x->u; u++)
           fold_unit(x, x->b + (v * x->k + k0) * padded, x->a + u * x->stride_a + k0, kc, i0,
                     x->t + u * x->ldt + v);
@@ -373,10 +373,10 @@ INLINE void dot_tile(int no, int np, const NTK_REAL(ntk_dots) * x, int64_t o0, i
         vector left[DOT_O];
 #pragma GCC unroll 8
         for (int o = 0; o < no; o++)
-          left[o] = *(const unaligned *)(d + o * NTK_CHUNK + part);
+          left[o] = *(const unaligned *)(d + (int64_t)o * NTK_CHUNK + part);
 #pragma GCC unroll 8
         for (int p = 0; p < np; p++) {
-          const vector right = *(const unaligned *)(f + p * NTK_CHUNK + part);
+          const vector right = *(const unaligned *)(f + (int64_t)p * NTK_CHUNK + part);
 #pragma GCC unroll 8
           for (int o = 0; o < no; o++)
             sum[o][p] += left[o] * right;

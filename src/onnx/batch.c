@@ -120,7 +120,7 @@ static int64_t outer_of(const ntk_graph *one, const ntk_node *node, const int *a
 static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
                              const ntk_graph *many, int number, int64_t *outer) {
   const ntk_node *node = &one->nodes[number];
-  int axes[64];
+  int axes[64] = {NTK_BATCH_NONE};
   const int y = node->outputs[0];
   if (one->values[y].role != NTK_DATA)
     return NTK_SUCCESS;

@@ -124,7 +124,7 @@ ntk_conv_areas ntk_conv_areas_of(const ntk_conv *c, bool adjoint) {
   const int64_t image = padded_band(c, adjoint, cut.axis, cut.band);
   const int64_t written = adjoint ? c->channels : c->filters;
   return (ntk_conv_areas){.padded = round_up(cut.images * image, 16) + NTK_CONV_COLUMNS,
-                          .panel = (NTK_CONV_CHAIN + 1) * NTK_CONV_COLUMNS,
+                          .panel = (int64_t)(NTK_CONV_CHAIN + 1) * NTK_CONV_COLUMNS,
                           .product = round_up(written, NTK_CONV_ROWS) * NTK_CONV_COLUMNS};
 }
 

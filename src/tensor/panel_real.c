@@ -21,14 +21,14 @@
     for (int64_t j = 0; j < k; j++, a += NTK_PANEL_ROWS, b += width) {                     \
       name##_vector right[3];                                                              \
       _Pragma("GCC unroll 8") for (int v = 0; v < vectors; v++) right[v] =                 \
-          *(const name##_vector *)(b + v * LANES);                                         \
+          *(const name##_vector *)(b + v * (int64_t)LANES);                                \
       _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                             \
           _Pragma("GCC unroll 8") for (int v = 0; v < vectors; v++) sum[i][v] +=           \
           a[i] * right[v];                                                                 \
     }                                                                                      \
     _Pragma("GCC unroll 8") for (int i = 0; i < (rows); i++)                               \
         _Pragma("GCC unroll 8") for (int v = 0; v < vectors; v++) {                        \
-      name##_vector *to = (name##_vector *)(c + i * width + v * LANES);                    \
+      name##_vector *to = (name##_vector *)(c + i * width + v * (int64_t)LANES);           \
       if (add)                                                                             \
         sum[i][v] += *to;                                                                  \
       *to = sum[i][v];                                                                     \
@@ -41,9 +41,9 @@
     for (int r = 0; r < NTK_PANEL_ROWS; r += (rows))                                       \
       for (int64_t i = 0; i < width; i += 3 * (int64_t)LANES) {                            \
         real *to = c + r * width + i;                                                      \
-        if (width - i >= 3 * LANES)                                                        \
+        if (width - i >= 3 * (int64_t)LANES)                                               \
           name##_tile(3, k, a + r, b + i, width, to, add);                                 \
-        else if (width - i >= 2 * LANES)                                                   \
+        else if (width - i >= 2 * (int64_t)LANES)                                          \
           name##_tile(2, k, a + r, b + i, width, to, add);                                 \
         else                                                                               \
           name##_tile(1, k, a + r, b + i, width, to, add);                                 \
