@@ -15,11 +15,7 @@ static ntk_status run(ntk_context *context, ntk_options *options, const char *li
   ntk_data *data = NULL;
   double accuracy = -1;
   (void)line;
-  ntk_status status = ntk_model_read(context, ntk_options_string(options, "model"),
-                                     options_of(options, "model"), &model);
-  if (status == NTK_SUCCESS)
-    status = ntk_data_read(context, ntk_options_string(options, "inputs"),
-                           options_of(options, "data"), &data);
+  ntk_status status = read_network(context, options, &model, &data);
   if (status == NTK_SUCCESS)
     status = ntk_forward_to_file(model, data, options_of(options, "forward"),
                                  ntk_options_string(options, "output"), &accuracy);

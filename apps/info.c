@@ -22,9 +22,10 @@ static ntk_status run(ntk_context *context, ntk_options *options, const char *li
   return status;
 }
 
-const command command_info = {.name = "info",
-                              .synopsis = "scantk info FILE [--json] [options of a model]",
-                              .purpose = "describe a model, a data set or a kernel file",
-                              .objects = {"describe", "model"},
-                              .words = 1,
-                              .run = run};
+const command command_info = {
+    .name = "info",
+    .synopsis = "scantk info FILE [--json] [options of a model]",
+    .purpose = "describe a model, a data set, a kernel or a file of results",
+    .objects = {"describe", "model"},
+    .words = 1,
+    .run = run};

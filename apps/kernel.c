@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apps.h"
-#include <inttypes.h>
-#include <stdio.h>
+#include "stop.h"
 
-static const ntk_option own[] = {
+const ntk_option kernel_options[] = {
     {"model", NTK_OPTION_STRING, NULL, 0, 0, "FILE", false, "the network, ONNX"},
     {"inputs", NTK_OPTION_STRING, NULL, 0, 0, "FILE[:/path]", false, "samples of the rows"},
     {"inputs2", NTK_OPTION_STRING, NULL, 0, 0, "FILE[:/path]", false,
@@ -12,39 +10,43 @@ static const ntk_option own[] = {
      "samples of --inputs2, or of --inputs, to use as columns"},
     {"output", NTK_OPTION_STRING, NULL, 0, 0, "FILE", false,
      "the kernel file to write (-o)"},
+    {"sweep", NTK_OPTION_STRING, NULL, 0, 0, "LIST", false,
+     "many kernels in one run: a text file, a row of it MODEL PARAMETERS OUTPUT, - for no "
+     "parameters of its own; --resume passes by what is complete"},
+    {"ranks-per-kernel", NTK_OPTION_INT, NULL, 1, 1 << 24, "R", false,
+     "ranks that work on a row of --sweep together (default all)"},
+    STOP_OPTIONS,
     {"quiet", NTK_OPTION_FLAG, NULL, 0, 0, NULL, false, "no log, no progress"},
+    {"log-json", NTK_OPTION_STRING, NULL, 0, 0, "FILE", false,
+     "append lines of JSON to it: header, progress, warnings, phases, end"},
     {.name = NULL}};
 
-/* Columns are other samples where --inputs2 or --range2 say so. */
-static ntk_status read_columns(ntk_context *context, const ntk_options *options,
-                               ntk_data **columns) {
-  const char *path = ntk_options_string(options, "inputs2");
-  char range[64] = "";
-  int64_t first, last;
-  if (ntk_options_range(options, "range2", &first, &last))
-    (void)snprintf(range, sizeof range, "--range %" PRId64 ":%" PRId64, first, last);
-  else if (!path)
-    return NTK_SUCCESS;
-  return ntk_data_read(context, path ? path : ntk_options_string(options, "inputs"), range,
-                       columns);
+ntk_status read_sides(ntk_model *model, ntk_options *options, ntk_data **rows,
+                      ntk_data **columns) {
+  const char *path = ntk_options_string(options, "inputs");
+  const ntk_status status =
+      ntk_data_read_for(model, path, options_of(options, "data"), rows);
+  return status == NTK_SUCCESS
+             ? read_samples(model, options, "inputs2", "range2", path, columns)
+             : status;
 }
 
-static ntk_status run(ntk_context *context, ntk_options *options, const char *line) {
+ntk_status compute_kernel(ntk_context *context, ntk_options *options, const char *path,
+                          const char *model_options, const char *output, const char *line) {
   ntk_model *model = NULL;
   ntk_data *rows = NULL, *columns = NULL;
   ntk_plan *plan = NULL;
-  ntk_status status = ntk_model_read(context, ntk_options_string(options, "model"),
-                                     options_of(options, "model"), &model);
+  ntk_status status = ntk_model_read(context, path, model_options, &model);
   if (status == NTK_SUCCESS)
-    status = ntk_data_read(context, ntk_options_string(options, "inputs"),
-                           options_of(options, "data"), &rows);
+    status = read_sides(model, options, &rows, &columns);
   if (status == NTK_SUCCESS)
-    status = read_columns(context, options, &columns);
+    status =
+        ntk_options_flag(options, "resume")
+            ? ntk_plan_resume(model, rows, columns, options_of(options, "plan"), output,
+                              &plan)
+            : ntk_plan_create(model, rows, columns, options_of(options, "plan"), &plan);
   if (status == NTK_SUCCESS)
-    status = ntk_plan_create(model, rows, columns, options_of(options, "plan"), &plan);
-  if (status == NTK_SUCCESS)
-    status = ntk_plan_to_file(plan, ntk_options_string(options, "output"),
-                              options_of(options, "output"), line);
+    status = ntk_plan_to_file(plan, output, options_of(options, "output"), line);
   ntk_plan_destroy(&plan);
   ntk_data_destroy(&columns);
   ntk_data_destroy(&rows);
@@ -52,11 +54,17 @@ static ntk_status run(ntk_context *context, ntk_options *options, const char *li
   return status;
 }
 
+static ntk_status run(ntk_context *context, ntk_options *options, const char *line) {
+  return compute_kernel(context, options, ntk_options_string(options, "model"),
+                        options_of(options, "model"), ntk_options_string(options, "output"),
+                        line);
+}
+
 const command command_kernel = {
     .name = "kernel",
     .synopsis = "scantk kernel --model M.onnx --inputs D.h5 [options] --output K.h5",
     .purpose = "the neural tangent kernel of a network on a data set",
-    .own = own,
+    .own = kernel_options,
     .objects = {"model", "data", "plan", "output"},
     .required = {"model", "inputs", "output"},
     .stops = true,

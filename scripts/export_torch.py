@@ -12,29 +12,30 @@ torch.onnx.export by itself folds BatchNorm into convolutions, drops names and m
 happen to have equal values (fresh norm gains, zero biases). Here nothing is folded, and the export
 is made with distinct random values in every parameter and float buffer; the true values are
 written into the file afterwards, by name. The file's metadata `scantk.parameters` lists the names.
+Where a torch.nn.Embedding has a padding_idx, lookups of that row become a constant: torch's gradient
+is zero there.
 Needs torch >= 1.13 and the Python package onnx (Debian: python3-torch, python3-onnx).
 """
-import argparse
-import importlib
-import importlib.util
 import inspect
 import io
-import json
-import os
 import sys
 
 try:
+    import numpy
     import onnx
     import torch
+    from onnx import helper, numpy_helper
+    from exporting import (ExportError, input_names, load_function, parser_of, run_script, save,
+                           set_metadata, sizes_of)
 except ImportError as missing:
     if __name__ != "__main__":
         raise
     sys.exit(f"export_torch: error: {missing} for {sys.executable}; Debian: python3-torch, "
              "python3-onnx")
 
-
-class ExportError(Exception):
-    """The model cannot be exported faithfully; the text says why."""
+# Since torch 2.5 there is another exporter, which merges and drops silently.
+BY_TORCHSCRIPT = ({"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters
+                  else {})
 
 
 def float_state(model):
@@ -58,28 +59,27 @@ def fill_distinct(model, seed):
 
 def trace(model, inputs, opset):
     """torch.onnx.export into memory, nothing folded; returns the ModelProto."""
-    inputs_of = [f"input{i}" if i else "input" for i in range(len(inputs))]
+    inputs_of = input_names(inputs)
     arguments = dict(
         opset_version=opset, training=torch.onnx.TrainingMode.PRESERVE,
         do_constant_folding=False, input_names=inputs_of, output_names=["output"],
-        dynamic_axes={name: {0: "batch"} for name in inputs_of + ["output"]})
-    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
-        arguments["dynamo"] = False
+        dynamic_axes={name: {0: "batch"} for name in inputs_of + ["output"]}, **BY_TORCHSCRIPT)
     buffer = io.BytesIO()
-    torch.onnx.export(model, tuple(inputs), buffer, **arguments)
+    try:
+        torch.onnx.export(model, tuple(inputs), buffer, **arguments)
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ExportError(f"torch cannot export it: {str(error).splitlines()[0]}") from error
     return onnx.load_model_from_string(buffer.getvalue())
 
 
-def without_state(proto, names):
-    """The file's bytes without the elements of the named initializers."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    for initializer in copy.graph.initializer:
+def drop_state(proto, names):
+    """Takes the elements out of the named initializers; returns the bytes of the rest."""
+    for initializer in proto.graph.initializer:
         if initializer.name in names:
             initializer.ClearField("raw_data")
             initializer.ClearField("float_data")
             initializer.ClearField("double_data")
-    return copy.SerializeToString(deterministic=True)
+    return proto.SerializeToString(deterministic=True)
 
 
 def raw_bytes(tensor):
@@ -113,10 +113,42 @@ def check_names(proto, model):
                           "forward pass, or transformed by the exporter; delete what is not used)")
 
 
-def set_metadata(proto, model):
-    entry = proto.metadata_props.add()
-    entry.key = "scantk.parameters"
-    entry.value = json.dumps([name for name, _ in model.named_parameters()])
+def padding_rows(model):
+    """{name of a table: the row whose lookups have no derivative}."""
+    names = {id(tensor): name for name, tensor in model.named_parameters()}
+    rows = {}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding) and id(module.weight) in names:
+            rows.setdefault(names[id(module.weight)], set()).add(module.padding_idx)
+    for name, found in rows.items():
+        if len(found) > 1:
+            raise ExportError(f"{name} is the table of embeddings that differ in padding_idx")
+    return {name: row for name, (row,) in rows.items() if row is not None}
+
+
+def hold_padding(proto, model):
+    """Lookups of a padding row give a constant, as in torch its gradient is zero."""
+    rows, nodes = padding_rows(model), []
+    tables = {i.name: i for i in proto.graph.initializer if i.name in rows}
+    for name, table in tables.items():
+        row = numpy_helper.to_array(table)[rows[name]]
+        proto.graph.initializer.extend([
+            numpy_helper.from_array(row, name + ".padding"),
+            numpy_helper.from_array(numpy.array(rows[name]), name + ".padding_idx"),
+            numpy_helper.from_array(numpy.array([-1]), name + ".padding_axis")])
+    for node in proto.graph.node:
+        nodes.append(node)
+        if node.op_type == "Gather" and node.input[0] in tables:
+            name, output = node.input[0], node.output[0]
+            looked, ids, padded, wide = (output + part for part in (".row", ".ids", ".is", ".wide"))
+            node.output[0] = looked
+            nodes += [helper.make_node("Cast", [node.input[1]], [ids], to=onnx.TensorProto.INT64),
+                      helper.make_node("Equal", [ids, name + ".padding_idx"], [padded]),
+                      helper.make_node("Unsqueeze", [padded, name + ".padding_axis"], [wide]),
+                      helper.make_node("Where", [wide, name + ".padding", looked], [output])]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del proto.graph.node[:]
+    proto.graph.node.extend(copies)
 
 
 def export_model(model, inputs, opset=16):
@@ -130,42 +162,27 @@ def export_model(model, inputs, opset=16):
     try:
         fill_distinct(model, 1)
         proto = trace(model, inputs, opset)
+        first = drop_state(proto, names)
         fill_distinct(model, 2)
-        again = trace(model, inputs, opset)
+        second = drop_state(trace(model, inputs, opset), names)
     finally:
         with torch.no_grad():
             for (_, tensor), (_, values) in zip(state, truth):
                 tensor.copy_(values)
         model.train(was_training)
-    if without_state(proto, names) != without_state(again, names):
+    if first != second:
         raise ExportError("the graph depends on the values of parameters or buffers (an .item(), a "
                           "branch, a constant made from them): it cannot be exported faithfully")
     check_names(proto, model)
     write_state(proto, truth)
-    set_metadata(proto, model)
+    hold_padding(proto, model)
+    set_metadata(proto, [name for name, _ in model.named_parameters()])
     return proto
-
-
-def save(proto, path):
-    """Beside, then rename; elements beyond protobuf's 2 GiB go to PATH.data."""
-    if proto.ByteSize() >= 2**31:
-        onnx.save_model(proto, path, save_as_external_data=True,
-                        location=os.path.basename(path) + ".data")
-        return
-    temporary = path + ".new"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(proto.SerializeToString())
-        os.replace(temporary, path)
-    except OSError:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
 
 
 def run_onnx(path, inputs):
     """The file's outputs by a runtime that is here, or None."""
-    feeds = {f"input{i}" if i else "input": x.numpy() for i, x in enumerate(inputs)}
+    feeds = {name: x.numpy() for name, x in zip(input_names(inputs), inputs)}
     try:
         import onnxruntime
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -194,28 +211,6 @@ def compare_outputs(model, inputs, path):
     return error
 
 
-def load_function(text):
-    module_name, _, function_name = text.rpartition(":")
-    if not module_name:
-        raise ExportError(f"{text}: expected MODULE:FUNCTION")
-    sys.path.insert(0, os.getcwd())
-    if module_name.endswith(".py"):
-        spec = importlib.util.spec_from_file_location("exported_model", module_name)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name != module_name:
-                raise
-            raise ExportError(f"{module_name}: there is no such module; give a .py file or "
-                              "set PYTHONPATH") from error
-    if not hasattr(module, function_name):
-        raise ExportError(f"{module_name} has no function {function_name}")
-    return getattr(module, function_name)
-
-
 def load_checkpoint(model, path):
     state = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):
@@ -226,21 +221,13 @@ def load_checkpoint(model, path):
 
 def example_inputs(model, shapes):
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
-    for shape in shapes:
-        if not all(n.isdigit() and int(n) > 0 for n in shape.split("x")):
-            raise ExportError(f"--input-shape {shape}: expected sizes such as 3x32x32")
-    sizes = [[2] + [int(n) for n in shape.split("x")] for shape in shapes]
-    return [torch.randn(size, dtype=dtype) for size in sizes]
+    return [torch.randn([2, *sizes], dtype=dtype) for sizes in sizes_of(shapes)]
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("function", metavar="MODULE:FUNCTION")
+    parser = parser_of(__doc__, "function", "MODULE:FUNCTION", "3x32x32")
     parser.add_argument("--checkpoint", metavar="C.pt", help="state_dict to load first")
-    parser.add_argument("--input-shape", nargs="+", metavar="3x32x32", default=[])
     parser.add_argument("--opset", type=int, default=16)
-    parser.add_argument("-o", "--output", required=True, metavar="M.onnx")
     return parser.parse_args()
 
 
@@ -265,7 +252,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ExportError, OSError) as error:
-        sys.exit(f"export_torch: error: {error}")
+    run_script("export_torch", main)

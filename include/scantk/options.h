@@ -35,9 +35,11 @@ typedef struct ntk_option {
 typedef struct ntk_options ntk_options;
 
 /* The library's tables: "context", "family" (model generation), "dataset" (conversion),
- * "model" (reading one), "data" (reading inputs), "plan", "output" (kernel file),
- * "forward", "describe". NULL for another word. Tables that one command takes share no
- * option. */
+ * "model" (reading one), "data" (reading inputs), "plan", "output" (kernel file), "machine"
+ * (one to plan for), "forward", "solve", "matrix-free", "linearize", "describe", "verify",
+ * "group" (a kernel of a file), "export", "compare", "spectrum", "features",
+ * "features-solve". NULL for another word. Tables that one command takes share no option.
+ */
 NTK_API const ntk_option *ntk_option_table(const char *object);
 
 /* Parses argv[0..argc) against the union of `tables` (NULL-terminated list), strictly:
@@ -74,6 +76,10 @@ NTK_API const char *ntk_options_positional(const ntk_options *options, int i);
 /* The options given that stand in `table`, as text for ntk_options_parse_text; the string
  * belongs to the options object, until the next such call. NULL: no memory. */
 NTK_API const char *ntk_options_text(ntk_options *options, const ntk_option *table);
+
+/* The word that --help shows for an option's value: its choices, or its kind; "" for a
+ * flag. */
+NTK_API const char *ntk_option_value(const ntk_option *option);
 
 /* Help text: one line a row with type, choices and default, written to `buffer` of `size`
  * bytes as snprintf does: cut where too long; returns the length of the whole. */

@@ -16,6 +16,11 @@ extern "C" {
 /* "0.1.0 (commit)", for logs and outputs. Local. */
 NTK_API const char *ntk_version(void);
 
+/* Lines "name  value": version and commit, compiler and flags, MPI, HDF5, BLAS with the
+ * core it computes for, and the vectors of our own kernels on this processor. Static; made
+ * at the first call, beside which no BLAS may run. Local. */
+NTK_API const char *ntk_build_info(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,9 +3,10 @@
 
 contraction, sweeps, whole: their flops (those of the contraction are the minimal ones of the best
 order, each pair once; each sample is swept once in the whole) by their seconds, in GFLOP/s and as
-a share of the rate of large products of matrices in the same run (sgemm, or dgemm for f64). The
-whole lasts from the first read of data to the last tile written. Seconds per pair are those of the
-whole by N^2, also of the peers, each by its best way and batch size up to N. All are medians."""
+a share of the rate of large products of matrices just before and after (sgemm, or dgemm for f64:
+rates of shared machines change from second to second). The whole lasts from the first read of data
+to the last tile written. Seconds per pair are those of the whole by N^2, also of the peers, each by
+its best way and batch size up to N. All are medians."""
 import argparse
 import os
 import shutil
@@ -85,18 +86,23 @@ class Bench:
     # ---- one case --------------------------------------------------------------------------
 
     def repeat(self, case, n):
-        """Logs of each layout, and the GEMM rates between them. The first run of a layout, which
+        """Logs of each layout, with the GEMM rate around each run. The first run of a layout, which
         measures the rates to plan with and brings files into memory, does not count."""
-        logs, gemm = {layout: [] for layout in self.layouts}, []
+        logs = {layout: [] for layout in self.layouts}
         for layout in self.layouts:
             say(f"{case.name}: {layout[0]} x {layout[1]}, warming up")
             self.program.kernel(case, min(n, case.quick_n), layout)
         for i in range(self.asked.repeat):
             say(f"{case.name}: run {i + 1} of {self.asked.repeat}")
             for layout in self.layouts:
-                gemm.append(self.gemm(case))
-                logs[layout].append(self.program.kernel(case, n, layout))
-        return logs, statistics.median(gemm)
+                logs[layout].append(self.beside_gemm(case, n, layout))
+        return logs
+
+    def beside_gemm(self, case, n, layout):
+        before = self.gemm(case)
+        log = self.program.kernel(case, n, layout)
+        log["gemm"] = (before + self.gemm(case)) / 2
+        return log
 
     def compare(self, case, n, pair):
         """Cells of the peers."""
@@ -114,15 +120,15 @@ class Bench:
                 cells += [result.how, "-"]
         return cells
 
-    def row(self, name, n, layout, logs, gemm):
+    def row(self, name, n, layout, logs):
         """Cells of one layout up to the seconds per pair, and these."""
         def median(kind, phase):
             return statistics.median(log[kind][phase] for log in logs)
         seconds = median("seconds", "whole")
         cells = [name, f"{n:,}", f"{layout[0]} x {layout[1]}", table.three(seconds)]
         for phase in ("contraction", "sweeps", "whole"):
-            rate = median("gflops", phase)
-            cells += [table.three(rate), table.percent(rate / gemm)]
+            share = statistics.median(log["gflops"][phase] / log["gemm"] for log in logs)
+            cells += [table.three(median("gflops", phase)), table.percent(share)]
         predicted = statistics.median(log["predicted"]["whole"] / log["seconds"]["whole"]
                                       for log in logs)
         pair = seconds / n**2
@@ -130,9 +136,9 @@ class Bench:
 
     def measure(self, case):
         n, rows, pairs = self.samples(case), [], []
-        logs, gemm = self.repeat(case, n)
+        logs = self.repeat(case, n)
         for layout in self.layouts:
-            cells, pair = self.row(case.name, n, layout, logs[layout], gemm)
+            cells, pair = self.row(case.name, n, layout, logs[layout])
             rows.append(cells)
             pairs.append(pair)
         cells = self.compare(case, n, min(pairs))
@@ -140,13 +146,14 @@ class Bench:
 
     def measure_fashion(self, case):
         layout = self.layouts[0]
-        gemm = self.gemm(case)
+        before = self.gemm(case)
         say(f"{case.name}: one run")
         log, n = fashion.measure(self.program, case, layout, say)
+        log["gemm"] = (before + self.gemm(case)) / 2
         say(f"{case.name}: {log['seconds_from_idx']:.0f} s from IDX to HDF5, {n:,} samples" +
             ("" if n == case.n else f"; {case.n:,} would take "
              f"{log['seconds_from_idx'] * (case.n / n) ** 2:.0f} s"))
-        return [self.row(case.name, n, layout, [log], gemm)[0] + ["-"] * 4]
+        return [self.row(case.name, n, layout, [log])[0] + ["-"] * 4]
 
     # ---- all -------------------------------------------------------------------------------
 

@@ -3,22 +3,47 @@
 #include "base/memory.h"
 #include <string.h>
 
-static ntk_status hold(ntk_net *net, int v) {
+enum { ALIGNMENT = 64 };
+
+/* Does the graph hold the elements in this type? */
+static bool is_there(const ntk_value *value, ntk_dtype dtype) {
+  return value->constant && value->constant->dtype == dtype;
+}
+
+/* Gives each value its place in the block; block NULL: counts. Returns the block's bytes.
+ */
+static int64_t place(const ntk_graph *graph, ntk_dtype dtype, char *block, void **held) {
+  int64_t at = 0;
+  for (int v = 0; v < graph->value_count; v++) {
+    const ntk_value *value = &graph->values[v];
+    if (value->role == NTK_DATA)
+      continue;
+    const bool there = is_there(value, dtype);
+    if (block)
+      held[v] = there ? value->constant->data : block + at;
+    if (!there)
+      at += (ntk_graph_size(graph, v) * (int64_t)ntk_dtype_bytes(dtype) + ALIGNMENT - 1) /
+            ALIGNMENT * ALIGNMENT;
+  }
+  return at;
+}
+
+int64_t ntk_net_bytes(const ntk_graph *graph, ntk_dtype dtype) {
+  return place(graph, dtype, NULL, NULL);
+}
+
+void ntk_net_place(ntk_net *net, void *block) {
+  (void)place(net->graph, net->dtype, block, net->held);
+}
+
+static ntk_status fill(const ntk_net *net, int v) {
   ntk_status status = NTK_SUCCESS;
   const ntk_value *value = &net->graph->values[v];
   const ntk_tensor *tensor = value->constant;
   const int64_t size = ntk_shape_size(&value->shape);
-  if (tensor && tensor->dtype == net->dtype) {
-    net->held[v] = tensor->data;
-  } else {
-    if (!net->owned[v])
-      NTK_TRY(ntk_calloc(NTK_MEMORY_PARAMETERS, size, ntk_dtype_bytes(net->dtype),
-                         &net->held[v]));
-    net->owned[v] = true;
-    if (tensor)
-      ntk_convert(tensor->dtype, tensor->data, net->dtype, net->held[v], size);
-  }
-  if (tensor && value->role == NTK_PARAMETER) {
+  if (!is_there(value, net->dtype))
+    ntk_convert(tensor->dtype, tensor->data, net->dtype, net->held[v], size);
+  if (value->role == NTK_PARAMETER) {
     const int64_t bad = ntk_find_nonfinite(net->dtype, net->held[v], size);
     NTK_REQUIRE(bad < 0, NTK_ERR_NONFINITE,
                 "parameter '%s': element %lld is not a finite number", value->name,
@@ -55,10 +80,10 @@ ntk_status ntk_net_update(ntk_net *net) {
   ntk_status status = NTK_SUCCESS;
   const ntk_graph *graph = net->graph;
   for (int v = 0; v < graph->value_count; v++)
-    if (graph->values[v].role != NTK_DATA)
-      NTK_TRY(hold(net, v));
+    if (graph->values[v].role != NTK_DATA && graph->values[v].constant)
+      NTK_TRY(fill(net, v));
   for (int i = 0; i < graph->node_count; i++)
-    if (graph->values[graph->nodes[i].outputs[0]].role == NTK_PARAMETER)
+    if (graph->values[graph->nodes[i].outputs[0]].role != NTK_DATA)
       NTK_TRY(evaluate(net, &graph->nodes[i]));
 done:
   return status;
@@ -86,7 +111,8 @@ static void find_users(ntk_net *net) {
     net->is_output[graph->outputs[i]] = true;
 }
 
-ntk_status ntk_net_create(const ntk_graph *graph, ntk_dtype dtype, ntk_net **out) {
+ntk_status ntk_net_create(const ntk_graph *graph, ntk_dtype dtype, void *block,
+                          ntk_net **out) {
   ntk_status status = NTK_SUCCESS;
   ntk_net *net = NULL;
   const int64_t count = graph->value_count;
@@ -94,13 +120,17 @@ ntk_status ntk_net_create(const ntk_graph *graph, ntk_dtype dtype, ntk_net **out
   net->graph = graph;
   net->dtype = dtype;
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, sizeof(void *), &net->held));
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, sizeof(bool), &net->owned));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, sizeof(int), &net->slots));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, sizeof(int), &net->first_user));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, sizeof(int), &net->last_user));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count, sizeof(bool), &net->is_output));
   find_users(net);
-  NTK_TRY(ntk_net_update(net));
+  if (!block)
+    NTK_TRY(
+        ntk_malloc(NTK_MEMORY_PARAMETERS, ntk_net_bytes(graph, dtype), 1, &net->own_block));
+  ntk_net_place(net, block ? block : net->own_block);
+  if (!block)
+    NTK_TRY(ntk_net_update(net));
   *out = net;
   net = NULL;
 done:
@@ -112,17 +142,21 @@ void ntk_net_destroy(ntk_net **handle) {
   ntk_net *net = *handle;
   if (!net)
     return;
-  if (net->held && net->owned)
-    for (int v = 0; v < net->graph->value_count; v++)
-      if (net->owned[v])
-        ntk_free(&net->held[v]);
   ntk_free(&net->held);
-  ntk_free(&net->owned);
+  ntk_free(&net->own_block);
   ntk_free(&net->slots);
   ntk_free(&net->first_user);
   ntk_free(&net->last_user);
   ntk_free(&net->is_output);
   ntk_free(handle);
+}
+
+int ntk_net_colours(const ntk_net *net) {
+  int colours = 1;
+  for (int i = 0; net->colours && i < net->graph->parameter_count; i++)
+    if (net->colours[net->graph->parameters[i]] >= colours)
+      colours = net->colours[net->graph->parameters[i]] + 1;
+  return colours;
 }
 
 bool ntk_net_vjp_is_constant(const ntk_net *net, const ntk_node *node, int operand) {

@@ -12,6 +12,7 @@ ntk_status ntk_sweep_create(const ntk_net *net, ntk_sweep_limits limits, const b
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, sweep->cotangent_bytes, 1, &sweep->cotangents));
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, sweep->tangent_bytes, 1, &sweep->tangents));
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, sweep->work_bytes, 1, &sweep->work));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, sweep->input_bytes, 1, &sweep->separate));
   *out = sweep;
   sweep = NULL;
 done:
@@ -25,7 +26,7 @@ ntk_status ntk_sweep_bytes(const ntk_net *net, ntk_sweep_limits limits, const bo
   ntk_sweep *sweep = NULL;
   NTK_TRY(ntk_sweep_plan(net, limits, wanted, &sweep));
   *bytes = sweep->value_bytes + sweep->cotangent_bytes + sweep->tangent_bytes +
-           sweep->work_bytes;
+           sweep->work_bytes + sweep->input_bytes;
 done:
   ntk_sweep_destroy(&sweep);
   return status;
@@ -52,6 +53,7 @@ void ntk_sweep_destroy(ntk_sweep **handle) {
   ntk_free(&sweep->cotangents);
   ntk_free(&sweep->tangents);
   ntk_free(&sweep->work);
+  ntk_free(&sweep->separate);
   ntk_free(handle);
 }
 
@@ -104,6 +106,7 @@ static ntk_status report_nonfinite(const ntk_sweep *sweep, int64_t first_sample)
 
 ntk_status ntk_sweep_forward(ntk_sweep *sweep, int64_t n, const void *const *inputs,
                              int64_t first_sample) {
+  ntk_status status = NTK_SUCCESS;
   const ntk_graph *graph = sweep->net->graph;
   sweep->n = n;
   for (int i = 0; i < graph->input_count; i++)
@@ -112,18 +115,44 @@ ntk_status ntk_sweep_forward(ntk_sweep *sweep, int64_t n, const void *const *inp
     const ntk_node *node = &graph->nodes[i];
     if (ntk_node_is_alias(node) || !ntk_sweep_is_data(sweep, node->outputs[0]))
       continue;
+    const ntk_kernels *kernels = node->op->kernels[sweep->net->dtype];
     gather_operands(sweep, node);
-    node->op->kernels[sweep->net->dtype]->forward(node, n, sweep->in, sweep->out,
-                                                  sweep->work);
+    if (kernels->check)
+      NTK_TRY(kernels->check(node, n, sweep->in, first_sample));
+    kernels->forward(node, n, sweep->in, sweep->out, sweep->work);
   }
   for (int i = 0; i < graph->output_count; i++) {
     const int v = graph->outputs[i];
     if (ntk_sweep_is_data(sweep, v) &&
         ntk_find_nonfinite(sweep->net->dtype, ntk_sweep_value(sweep, v).data,
                            n * ntk_sweep_size(sweep, v)) >= 0)
-      return report_nonfinite(sweep, first_sample);
+      NTK_TRY(report_nonfinite(sweep, first_sample));
   }
-  return NTK_SUCCESS;
+done:
+  return status;
+}
+
+/* Rows of all inputs, as an array for each. */
+static void separate_inputs(ntk_sweep *sweep, int64_t n, const char *rows) {
+  const ntk_graph *graph = sweep->net->graph;
+  const int64_t row = ntk_graph_inputs(graph) * ntk_sweep_element(sweep);
+  char *to = sweep->separate;
+  for (int k = 0; k < graph->input_count; k++) {
+    const int64_t bytes =
+        ntk_graph_size(graph, graph->inputs[k]) * ntk_sweep_element(sweep);
+    sweep->inputs[k] = to;
+    for (int64_t i = 0; i < n; i++, to += bytes)
+      memcpy(to, rows + i * row, (size_t)bytes);
+    rows += bytes;
+  }
+}
+
+ntk_status ntk_sweep_forward_rows(ntk_sweep *sweep, int64_t n, const void *rows,
+                                  int64_t first_sample) {
+  if (sweep->net->graph->input_count == 1)
+    return ntk_sweep_forward(sweep, n, &rows, first_sample);
+  separate_inputs(sweep, n, rows);
+  return ntk_sweep_forward(sweep, n, sweep->inputs, first_sample);
 }
 
 void ntk_sweep_outputs(const ntk_sweep *sweep, double *out) {
@@ -195,13 +224,39 @@ static void seed_outputs(const pass *p, ntk_seeds seeds) {
   }
 }
 
+/* Where the operands of the next sample stand. */
+static void step(const ntk_array *arrays, int count, int64_t bytes, ntk_array *to) {
+  for (int i = 0; i < count; i++)
+    to[i].data = arrays[i].data ? (char *)arrays[i].data + arrays[i].outer * bytes : NULL;
+}
+
+/* Adds up the samples' parts of a parameter's cotangent. */
+static void pull_sum(const pass *p, const ntk_node *node, int operand) {
+  ntk_sweep *sweep = p->sweep;
+  const int64_t bytes = ntk_sweep_element(sweep);
+  const int y = node->outputs[0], x = node->inputs[operand];
+  const int64_t together = node->op->flags & NTK_OP_SUMS ? sweep->n : 1;
+  ntk_array dy = cotangent(sweep, y, p->o);
+  for (int64_t i = 0; i < sweep->n; i += together) {
+    node->op->kernels[sweep->net->dtype]->vjp(node, operand, together, p->o, sweep->in,
+                                              sweep->out, dy, cotangent(sweep, x, p->o),
+                                              i > 0 || sweep->filled[x], sweep->work);
+    step(sweep->in, node->input_count, bytes, sweep->in);
+    step(sweep->out, node->output_count, bytes, sweep->out);
+    step(&dy, 1, bytes, &dy);
+  }
+  gather_operands(sweep, node);
+}
+
 static void pull(const pass *p, const ntk_node *node, int operand) {
   ntk_sweep *sweep = p->sweep;
   const int y = node->outputs[0], x = node->inputs[operand];
   if (x < 0 || skips(p, x))
     return;
+  if (sweep->per_sample[y] && !sweep->per_sample[x])
+    pull_sum(p, node, operand);
   /* memory that was handed down holds the same numbers, or is written over */
-  if (sweep->home[x] != sweep->home[y] || !ntk_node_passes(sweep->net, node, operand))
+  else if (sweep->home[x] != sweep->home[y] || !ntk_node_passes(sweep->net, node, operand))
     node->op->kernels[sweep->net->dtype]->vjp(
         node, operand, sweep->per_sample[x] ? sweep->n : 1, p->o, sweep->in, sweep->out,
         cotangent(sweep, y, p->o), cotangent(sweep, x, p->o), sweep->filled[x],
@@ -261,6 +316,17 @@ double ntk_sweep_flops(const ntk_sweep *sweep, int64_t n, int64_t o) {
                  pull_flops(sweep, node, k);
   }
   return flops;
+}
+
+ntk_status ntk_sweep_planned_flops(const ntk_net *net, ntk_sweep_limits limits,
+                                   const bool *wanted, double *flops) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_sweep *sweep = NULL;
+  NTK_TRY(ntk_sweep_plan(net, limits, wanted, &sweep));
+  *flops = ntk_sweep_flops(sweep, limits.samples, limits.cotangents);
+done:
+  ntk_sweep_destroy(&sweep);
+  return status;
 }
 
 /* ---- tangent --------------------------------------------------------------------------

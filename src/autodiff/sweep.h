@@ -15,6 +15,8 @@ typedef struct ntk_sweep_limits {
   int64_t cotangents; /* outputs of one backward sweep */
   int64_t directions; /* of one tangent sweep */
   bool own_seeds;     /* samples may have seeds of their own */
+  bool sums_samples; /* with own_seeds: cotangents of parameters are summed over the samples
+                        of a sweep, one after the other: [1, o, ...] */
 } ntk_sweep_limits;
 
 /* wanted [values]: values whose cotangents the caller asks for (data or parameters; NULL:
@@ -28,9 +30,14 @@ NTK_CHECKED ntk_status ntk_sweep_bytes(const ntk_net *net, ntk_sweep_limits limi
 
 /* inputs[i]: [n, size of graph input i] in the net's type; borrowed until the next forward.
  * NTK_ERR_NONFINITE names the value and `first_sample` + its number where an output is not
- * finite. */
+ * finite, NTK_ERR_NUMERICAL a sample that an operator cannot take. */
 NTK_CHECKED ntk_status ntk_sweep_forward(ntk_sweep *sweep, int64_t n,
                                          const void *const *inputs, int64_t first_sample);
+
+/* The same of samples as data sets give them: [n, ntk_graph_inputs], the inputs of a sample
+ * one after the other. */
+NTK_CHECKED ntk_status ntk_sweep_forward_rows(ntk_sweep *sweep, int64_t n, const void *rows,
+                                              int64_t first_sample);
 
 /* Values after forward: element e of sample i at data + i * outer + e. */
 ntk_array ntk_sweep_value(const ntk_sweep *sweep, int value);
@@ -66,6 +73,9 @@ void ntk_sweep_backward(ntk_sweep *sweep, int64_t o, ntk_seeds seeds, bool const
  * computed as many again per cotangent, once for all samples where it does not depend on
  * them. A shift (third operand of a product) counts one an element. */
 double ntk_sweep_flops(const ntk_sweep *sweep, int64_t n, int64_t o);
+/* The same of a sweep yet to be made, as large as its limits. */
+NTK_CHECKED ntk_status ntk_sweep_planned_flops(const ntk_net *net, ntk_sweep_limits limits,
+                                               const bool *wanted, double *flops);
 
 /* Tangents of the outputs, [d, n, O], for directions [d, P_l] of each parameter source
  * (directions[i] belongs to graph->parameters[i]; net's type), at the last forward. */

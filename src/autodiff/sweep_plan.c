@@ -43,6 +43,7 @@ static bool hands_down(const ntk_sweep *sweep, const ntk_node *node, int k) {
 static void find_dependence(ntk_sweep *sweep) {
   const ntk_net *net = sweep->net;
   const ntk_graph *graph = net->graph;
+  const bool sums = sweep->limits.sums_samples;
   for (int i = 0; i < graph->output_count; i++)
     sweep->per_sample[graph->outputs[i]] = sweep->limits.own_seeds;
   for (int i = graph->node_count - 1; i >= 0; i--) {
@@ -52,7 +53,7 @@ static void find_dependence(ntk_sweep *sweep) {
       continue;
     for (int k = 0; k < node->input_count; k++) {
       const int x = node->inputs[k];
-      if (x >= 0 && sweep->need[x] &&
+      if (x >= 0 && sweep->need[x] && (!sums || ntk_sweep_is_data(sweep, x)) &&
           (sweep->per_sample[y] || !ntk_net_vjp_is_constant(net, node, k)))
         sweep->per_sample[x] = true;
     }
@@ -231,6 +232,9 @@ ntk_status ntk_sweep_plan(const ntk_net *net, ntk_sweep_limits limits, const boo
   NTK_TRY(place_cotangents(sweep));
   NTK_TRY(place_tangents(sweep));
   size_work(sweep);
+  if (net->graph->input_count > 1)
+    sweep->input_bytes =
+        limits.samples * ntk_graph_inputs(net->graph) * ntk_sweep_element(sweep);
   *out = sweep;
   sweep = NULL;
 done:

@@ -18,8 +18,9 @@ struct ntk_sweep {
   bool *active;     /* [values] depends on a parameter: has a tangent */
   int *home;        /* [values] value whose cotangent memory is used, else itself */
   int64_t *value_at, *cotangent_at, *tangent_at; /* [values] bytes, -1: none */
-  int64_t value_bytes, cotangent_bytes, tangent_bytes, work_bytes;
+  int64_t value_bytes, cotangent_bytes, tangent_bytes, work_bytes, input_bytes;
   char *values, *cotangents, *tangents;
+  char *separate; /* several inputs: each [n, its size] */
   void *work;
   const void **inputs;      /* [graph inputs] */
   ntk_array *in, *out, *dx; /* operands of one call */

@@ -13,6 +13,8 @@ static ntk_status count_neighbours(ntk_context *context) {
   NTK_TRY_MPI(
       MPI_Comm_split_type(context->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
   NTK_TRY_MPI(MPI_Comm_size(node, &context->ranks_on_node));
+  if (context->sharers == 0)
+    context->sharers = context->ranks_on_node;
 done:
   if (node != MPI_COMM_NULL)
     (void)MPI_Comm_free(&node);
@@ -25,6 +27,9 @@ static ntk_status create_locally(const char *options, ntk_context **out) {
   NTK_TRY(ntk_options_parse_text(ntk_option_table("context"), options, &parsed));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof **out, out));
   (*out)->comm = MPI_COMM_NULL;
+  if (ntk_options_given(parsed, "sharers"))
+    (*out)->sharers = (int)ntk_options_int(parsed, "sharers");
+  (*out)->resident_bytes = ntk_memory_resident() - ntk_memory_used_total();
 done:
   ntk_options_destroy(&parsed);
   return status;
@@ -44,6 +49,10 @@ ntk_status ntk_context_create(MPI_Comm comm, const char *options, ntk_context **
 done:
   ntk_context_destroy(&context);
   return status;
+}
+
+ntk_status ntk_context_create_f(MPI_Fint comm, const char *options, ntk_context **out) {
+  return ntk_context_create(MPI_Comm_f2c(comm), options, out);
 }
 
 void ntk_context_destroy(ntk_context **handle) {
@@ -66,7 +75,33 @@ const char *ntk_context_error(const ntk_context *context) {
 
 int ntk_context_rank(const ntk_context *context) { return context->rank; }
 int ntk_context_size(const ntk_context *context) { return context->size; }
-void ntk_context_stop(ntk_context *context) { context->stop = 1; }
+
+/* ---- stopping -------------------------------------------------------------------------
+ */
+
+void ntk_context_stop_for(ntk_context *context, const char *reason) {
+  if (!context->stop_reason)
+    context->stop_reason = reason;
+  if (context->stop == NTK_STOP_NOT)
+    context->stop = NTK_STOP_FINISH;
+}
+void ntk_context_stop(ntk_context *context) { ntk_context_stop_for(context, NULL); }
+void ntk_context_drop(ntk_context *context) { context->stop = NTK_STOP_DROP; }
+
+ntk_status ntk_stop_obeyed(ntk_context *context) {
+  ntk_status status = NTK_SUCCESS;
+  const char *reason = context->stop_reason;
+  int mine = reason ? context->rank : context->size, first;
+  (void)snprintf(context->stopped_for, sizeof context->stopped_for, "%s",
+                 reason ? reason : "on request");
+  context->stop = NTK_STOP_NOT;
+  context->stop_reason = NULL;
+  NTK_TRY_MPI(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, context->comm));
+  NTK_TRY_MPI(MPI_Bcast(context->stopped_for, (int)sizeof context->stopped_for, MPI_CHAR,
+                        first < context->size ? first : 0, context->comm));
+done:
+  return status;
+}
 
 /* ---- messages -------------------------------------------------------------------------
  */

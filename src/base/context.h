@@ -2,7 +2,7 @@
 #ifndef NTK_BASE_CONTEXT_H
 #define NTK_BASE_CONTEXT_H
 
-#include "base/status.h"
+#include "base/meanwhile.h"
 #include <scantk/context.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,14 +23,22 @@ typedef enum ntk_phase {
       NTK_PHASES
 } ntk_phase;
 
+/* How much a rank may still do. */
+typedef enum ntk_stop { NTK_STOP_NOT, NTK_STOP_FINISH, NTK_STOP_DROP } ntk_stop;
+
 struct ntk_context {
   MPI_Comm comm; /* duplicate of the caller's, errors returned */
   int rank, size;
   int ranks_on_node;
+  int sharers;            /* of the memory of the node: those, or more of other contexts */
+  int64_t resident_bytes; /* of this process at the start: libraries alone, one hopes */
   ntk_report_fn report;
   void *report_user;
   double phase_seconds[NTK_PHASES];
-  volatile int stop; /* set by ntk_context_stop, reset by the run that obeys */
+  ntk_between between; /* of the run under way */
+  volatile int stop;   /* an ntk_stop, reset by the run that obeys */
+  const char *volatile stop_reason;
+  char stopped_for[32]; /* reason of the last run that was stopped, the same on all ranks */
 };
 
 /* Hands a message to the callback on rank 0. Local. */
@@ -39,6 +47,10 @@ __attribute__((format(printf, 3, 4)))
 #endif
 void ntk_say(const ntk_context *context, ntk_report_kind kind, const char *format, ...);
 void ntk_say_progress(const ntk_context *context, double fraction, double seconds_left);
+
+/* Purpose: a wish to stop is obeyed: the next run is not meant. Collective; afterwards
+ * stopped_for tells the reason that the lowest rank with one has. */
+NTK_CHECKED ntk_status ntk_stop_obeyed(ntk_context *context);
 
 /* Monotonic seconds. */
 double ntk_seconds(void);

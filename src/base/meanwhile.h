@@ -10,6 +10,18 @@ typedef struct ntk_meanwhile {
   void *argument;
 } ntk_meanwhile;
 
+/* What the calling thread does between pieces of its work, often: something that is under
+ * way elsewhere gets along. It must take no time worth mentioning. */
+typedef struct ntk_between {
+  void (*fn)(void *argument); /* NULL: nothing */
+  void *argument;
+} ntk_between;
+
+static inline void ntk_between_do(const ntk_between *b) {
+  if (b && b->fn)
+    b->fn(b->argument);
+}
+
 static inline ntk_status ntk_meanwhile_do(ntk_meanwhile m) {
   return m.fn ? m.fn(m.argument) : NTK_SUCCESS;
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _DEFAULT_SOURCE
 #include "base/memory.h"
+#include "base/memory_limit.h"
 #include "base/status.h"
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* A line in front of each block remembers what it is counted as. */
 enum { ALIGNMENT = 64 };
@@ -18,6 +17,8 @@ typedef struct header {
 
 static _Atomic int64_t used[NTK_MEMORY_PURPOSES];
 static _Atomic int64_t used_total, peak_total, cap;
+/* Memory shared with other processes: all of it and our part; see peak_alone. */
+static _Atomic int64_t shared_bytes, shared_part, alone_before;
 
 /* Counts bytes as used, unless that were more than the cap. */
 static ntk_status take(ntk_memory_purpose purpose, int64_t bytes, int64_t *now) {
@@ -145,112 +146,50 @@ int64_t ntk_memory_used(ntk_memory_purpose purpose) { return atomic_load(&used[p
 int64_t ntk_memory_used_total(void) { return atomic_load(&used_total); }
 int64_t ntk_memory_peak_total(void) { return atomic_load(&peak_total); }
 int64_t ntk_memory_set_cap(int64_t bytes) { return atomic_exchange(&cap, bytes); }
+int64_t ntk_memory_room(void) {
+  const int64_t most = atomic_load(&cap), now = atomic_load(&used_total);
+  return most <= 0 ? INT64_MAX : most > now ? most - now : 0;
+}
 
-/* ---- the default cap ------------------------------------------------------------------
+/* ---- memory of the system -------------------------------------------------------------
  */
 
-/* First number of a one-line file, -1 where there is none ("max"). */
-static int64_t number_in(const char *path) {
-  long long value = -1;
-  FILE *file = fopen(path, "r");
-  if (!file)
-    return -1;
-  if (fscanf(file, "%lld", &value) != 1)
-    value = -1;
-  (void)fclose(file);
-  return value;
+/* The system counts a shared page in full for each process that has touched it. What was
+ * had alone before there was anything to share is kept: pages touched later must not hide
+ * it. */
+static int64_t peak_alone(void) {
+  const int64_t peak = ntk_proc_bytes("/proc/self/status", "VmHWM");
+  const int64_t touched = ntk_proc_bytes("/proc/self/status", "RssShmem");
+  const int64_t shared = atomic_load(&shared_bytes);
+  const int64_t alone = peak - (touched < shared ? touched : shared);
+  const int64_t before = atomic_load(&alone_before);
+  return alone > before ? alone : before;
 }
 
-/* The number behind a name in a file of lines "name: number kB", in bytes; -1: none. */
-static int64_t bytes_in(const char *path, const char *name) {
-  char line[128];
-  const size_t length = strlen(name);
-  long long kib = -1;
-  FILE *file = fopen(path, "r");
-  if (!file)
-    return -1;
-  while (kib < 0 && fgets(line, sizeof line, file))
-    if (strncmp(line, name, length) == 0 && line[length] == ':' &&
-        sscanf(line + length + 1, "%lld", &kib) != 1)
-      kib = -1;
-  (void)fclose(file);
-  return kib < 0 ? -1 : kib * 1024;
-}
-
-int64_t ntk_memory_resident_peak(void) {
-  const int64_t bytes = bytes_in("/proc/self/status", "VmHWM");
+int64_t ntk_memory_resident(void) {
+  const int64_t bytes = ntk_proc_bytes("/proc/self/status", "VmRSS");
   return bytes > 0 ? bytes : 0;
 }
 
-/* The least limit of a control group and those above it: batch systems limit the job, not
- * the step; in a container the group's own folder may not be visible. Shortens `group`. */
-static int64_t least_limit(const char *folder, char *group, const char *name) {
-  char path[1024];
-  int64_t least = -1;
-  for (;;) {
-    (void)snprintf(path, sizeof path, "%s%s/%s", folder, group, name);
-    const int64_t bytes = number_in(path);
-    if (bytes > 0 && (least < 0 || bytes < least))
-      least = bytes;
-    char *slash = strrchr(group, '/');
-    if (!slash)
-      return least;
-    *slash = '\0';
-  }
+int64_t ntk_memory_resident_peak(void) {
+  const int64_t bytes = peak_alone() + atomic_load(&shared_part);
+  return bytes > 0 ? bytes : 0;
 }
 
-/* The limit on this process by control groups, of version 2 or 1. */
-static int64_t cgroup_bytes(void) {
-  char line[512];
-  int64_t least = -1;
-  FILE *file = fopen("/proc/self/cgroup", "r");
-  if (!file)
-    return -1;
-  while (fgets(line, sizeof line, file)) {
-    char *group = strchr(line, ':');
-    group = group ? strchr(group + 1, ':') : NULL;
-    if (!group)
-      continue;
-    group[strcspn(group, "\n")] = '\0';
-    int64_t bytes = -1;
-    if (strncmp(line, "0::", 3) == 0)
-      bytes = least_limit("/sys/fs/cgroup", group + 1, "memory.max");
-    else if (strstr(line, ":memory:"))
-      bytes = least_limit("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes");
-    if (bytes > 0 && (least < 0 || bytes < least))
-      least = bytes;
-  }
-  (void)fclose(file);
-  return least;
+ntk_status ntk_memory_share(ntk_memory_purpose purpose, int64_t bytes, int ranks) {
+  int64_t now;
+  const ntk_status status = take(purpose, bytes / ranks, &now);
+  if (status != NTK_SUCCESS)
+    return status;
+  raise_peak(now);
+  atomic_store(&alone_before, peak_alone());
+  (void)atomic_fetch_add(&shared_bytes, bytes);
+  (void)atomic_fetch_add(&shared_part, bytes / ranks);
+  return NTK_SUCCESS;
 }
 
-static int64_t environment_bytes(const char *name, double factor) {
-  const char *text = getenv(name);
-  const double mib = text ? strtod(text, NULL) : 0;
-  return mib > 0 ? (int64_t)(mib * factor * 1048576) : -1;
-}
-
-int64_t ntk_memory_default_cap(int ranks_on_node, const char **bound_by) {
-  const char *cpus = getenv("SLURM_CPUS_ON_NODE");
-  const struct {
-    const char *name;
-    int64_t bytes;
-  } limits[] = {
-      {"available memory", bytes_in("/proc/meminfo", "MemAvailable")},
-      {"cgroup limit", cgroup_bytes()},
-      {"SLURM_MEM_PER_NODE", environment_bytes("SLURM_MEM_PER_NODE", 1)},
-      {"SLURM_MEM_PER_CPU",
-       environment_bytes("SLURM_MEM_PER_CPU", cpus ? strtod(cpus, NULL) : 1)},
-  };
-  int64_t least = -1;
-  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
-    if (limits[i].bytes > 0 && (least < 0 || limits[i].bytes < least)) {
-      least = limits[i].bytes;
-      *bound_by = limits[i].name;
-    }
-  if (least < 0) {
-    least = (int64_t)1 << 30;
-    *bound_by = "no limit found";
-  }
-  return least / 10 * 8 / (ranks_on_node > 0 ? ranks_on_node : 1);
+void ntk_memory_unshare(ntk_memory_purpose purpose, int64_t bytes, int ranks) {
+  give_back(purpose, bytes / ranks);
+  (void)atomic_fetch_sub(&shared_bytes, bytes);
+  (void)atomic_fetch_sub(&shared_part, bytes / ranks);
 }

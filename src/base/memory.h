@@ -36,16 +36,23 @@ int64_t ntk_memory_used(ntk_memory_purpose purpose); /* bytes now */
 int64_t ntk_memory_used_total(void);
 int64_t ntk_memory_peak_total(void);
 
-/* The most that the process has had in memory so far, libraries and shared pages included
- * (VmHWM of proc(5)); 0 where the system does not tell. */
+/* Counts memory that several processes share, `ranks` of them on a node, by this one's part
+ * of it: from its making (NTK_ERR_MEMORY: beyond the cap) to its end. */
+NTK_CHECKED ntk_status ntk_memory_share(ntk_memory_purpose purpose, int64_t bytes,
+                                        int ranks);
+void ntk_memory_unshare(ntk_memory_purpose purpose, int64_t bytes, int ranks);
+
+/* What the process has in memory now, libraries and shared pages included (VmRSS of
+ * proc(5)); 0 where the system does not tell. */
+int64_t ntk_memory_resident(void);
+/* The most that the process has had in memory so far, libraries included (VmHWM of
+ * proc(5)), of what it shares its part alone; 0 where the system does not tell. */
 int64_t ntk_memory_resident_peak(void);
 
 /* Sets the cap on the bytes of all purposes together (0: none) and returns the old one.
  * What is in use already stays, even if it is more. */
 int64_t ntk_memory_set_cap(int64_t bytes);
-
-/* Default cap of a rank in bytes: 80 % of min(cgroup limit, SLURM_MEM_PER_NODE,
- * SLURM_MEM_PER_CPU x cpus, MemAvailable) / ranks_on_node; *bound_by names the least. */
-int64_t ntk_memory_default_cap(int ranks_on_node, const char **bound_by);
+/* Bytes that are left under the cap; INT64_MAX where there is none. */
+int64_t ntk_memory_room(void);
 
 #endif

@@ -424,10 +424,8 @@ static ntk_status add_option_text(ntk_text *text, const given *g) {
   NTK_TRY(ntk_text_add(text, "%s--%s", text->length > 0 ? " " : "", g->option->name));
   if (!g->value)
     goto done;
-  NTK_TRY(ntk_text_add(text, "='"));
-  for (const char *c = g->value; *c; c++)
-    NTK_TRY(ntk_text_add(text, "%s%c", *c == '\'' ? "'" : "", *c));
-  NTK_TRY(ntk_text_add(text, "'"));
+  NTK_TRY(ntk_text_add(text, "="));
+  NTK_TRY(ntk_text_add_quoted(text, g->value, (int64_t)strlen(g->value)));
 done:
   return status;
 }
@@ -450,7 +448,7 @@ const char *ntk_options_text(ntk_options *options, const ntk_option *table) {
 /* ---- help -----------------------------------------------------------------------------
  */
 
-static const char *value_word(const ntk_option *o) {
+const char *ntk_option_value(const ntk_option *o) {
   if (o->choices)
     return o->choices;
   switch (o->type) {
@@ -475,7 +473,7 @@ int ntk_options_help(const ntk_option *table, char *buffer, int size) {
     buffer[0] = '\0';
   for (const ntk_option *o = table; o && o->name; o++) {
     char left[128];
-    (void)snprintf(left, sizeof left, "--%s %s", o->name, value_word(o));
+    (void)snprintf(left, sizeof left, "--%s %s", o->name, ntk_option_value(o));
     length += snprintf(buffer + (length < size ? length : size),
                        (size_t)(length < size ? size - length : 0), "  %-46s %s%s%s%s%s\n",
                        left, o->help, o->default_text ? " (default " : "",

@@ -3,8 +3,9 @@
 #include <Random123/philox.h>
 #include <math.h>
 
-static philox4x64_ctr_t draw(uint64_t seed, uint64_t stream, uint64_t index) {
-  const philox4x64_ctr_t counter = {{index, stream, 0, 0}};
+static philox4x64_ctr_t draw(uint64_t seed, uint64_t domain, uint64_t stream,
+                             uint64_t index) {
+  const philox4x64_ctr_t counter = {{index, stream, domain, 0}};
   const philox4x64_key_t key = {{seed, 0x5ca47c}}; /* a key of our own */
   return philox4x64(counter, key);
 }
@@ -13,15 +14,22 @@ static philox4x64_ctr_t draw(uint64_t seed, uint64_t stream, uint64_t index) {
 static double unit(uint64_t bits) { return ((double)(bits >> 12) + 0.5) * 0x1p-52; }
 
 uint64_t ntk_random_bits(uint64_t seed, uint64_t stream, uint64_t index) {
-  return draw(seed, stream, index).v[0];
+  return draw(seed, 0, stream, index).v[0];
 }
 
 double ntk_random_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
-  return unit(draw(seed, stream, index).v[0]);
+  return unit(draw(seed, 0, stream, index).v[0]);
 }
 
 /* Box and Muller 1958. */
 double ntk_random_normal(uint64_t seed, uint64_t stream, uint64_t index) {
-  const philox4x64_ctr_t r = draw(seed, stream, index);
+  const philox4x64_ctr_t r = draw(seed, 0, stream, index);
   return sqrt(-2 * log(unit(r.v[0]))) * cos(6.283185307179586 * unit(r.v[1]));
+}
+
+void ntk_random_block(uint64_t seed, uint64_t domain, uint64_t stream, uint64_t index,
+                      uint64_t out[4]) {
+  const philox4x64_ctr_t r = draw(seed, domain, stream, index);
+  for (int i = 0; i < 4; i++)
+    out[i] = r.v[i];
 }

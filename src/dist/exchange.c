@@ -18,6 +18,17 @@ ntk_status ntk_bcast(void *buffer, int64_t bytes, int root, MPI_Comm comm) {
   return ntk_bcast_pieces(buffer, bytes, root, comm, (int64_t)1 << 30);
 }
 
+ntk_status ntk_reduce(double *values, int64_t count, MPI_Op op, MPI_Comm comm) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t piece = (int64_t)1 << 27;
+  for (int64_t i = 0; i < count; i += piece)
+    NTK_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values + i,
+                              (int)(count - i < piece ? count - i : piece), MPI_DOUBLE, op,
+                              comm));
+done:
+  return status;
+}
+
 ntk_status ntk_bcast_text(const char *text, MPI_Comm comm, char **out) {
   ntk_status status = NTK_SUCCESS;
   char *copy = NULL;

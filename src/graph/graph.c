@@ -98,6 +98,10 @@ static int64_t total_size(const ntk_graph *graph, int count, const int *values) 
   return total;
 }
 
+int64_t ntk_graph_inputs(const ntk_graph *graph) {
+  return total_size(graph, graph->input_count, graph->inputs);
+}
+
 int64_t ntk_graph_outputs(const ntk_graph *graph) {
   return total_size(graph, graph->output_count, graph->outputs);
 }

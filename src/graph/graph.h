@@ -9,7 +9,8 @@
 
 /* A value's role, found once by the importer. */
 typedef enum ntk_role {
-  NTK_CONSTANT,  /* known at import: `constant` holds it */
+  NTK_CONSTANT,  /* the same for all: `constant` holds it, or, where it is large, a node
+                    computes it like a parameter-side value */
   NTK_PARAMETER, /* depends on parameters only: held once. A source (producer -1) has its
                     elements in `constant`; others are computed by parameter-side nodes */
   NTK_DATA       /* depends on the sample: the run time puts a sample axis in front */
@@ -78,8 +79,12 @@ NTK_CHECKED ntk_status ntk_graph_add_node(ntk_graph *graph, const char *name,
                                           int *index);
 /* Frees what a node holds; for the node that was added last, when it is taken back. */
 void ntk_node_clear(ntk_node *node);
-/* Number of elements of a value, O of the graph, P of the graph. */
+/* Takes out the nodes that no output needs, and the values that are then of no use; inputs
+ * and parameter sources stay. */
+NTK_CHECKED ntk_status ntk_graph_prune(ntk_graph *graph);
+/* Number of elements of a value, of all inputs of a sample, O and P of the graph. */
 int64_t ntk_graph_size(const ntk_graph *graph, int value);
+int64_t ntk_graph_inputs(const ntk_graph *graph);
 int64_t ntk_graph_outputs(const ntk_graph *graph);
 int64_t ntk_graph_parameters(const ntk_graph *graph);
 

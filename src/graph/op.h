@@ -40,6 +40,10 @@ typedef struct ntk_kernels {
    * (design section 4), for uses with x_custom; NULL elsewhere. x: the data operand. */
   void (*factor_x)(const ntk_node *node, int operand, int64_t n, ntk_array x, void *out,
                    int64_t ld, void *work);
+  /* Before forward, where data may be what the operator cannot take (indices); NULL: they
+   * cannot. NTK_ERR_NUMERICAL names first_sample + the sample's number, and the value. */
+  ntk_status (*check)(const ntk_node *node, int64_t n, const ntk_array *in,
+                      int64_t first_sample);
 } ntk_kernels;
 
 /* The factor pair of a parameter operand (design section 4): the node's output 0 gets, from
@@ -52,14 +56,22 @@ typedef struct ntk_use {
   int x_operand;            /* operand X is made of; -1: X = 1, K = 1 */
   double scale;             /* factor in front (Gemm's alpha) */
   int64_t dg, dt1, dt2, dc; /* D[g,t1,t2,c] within the output's elements */
-  bool x_custom;            /* X is made by kernels->factor_x (patches) */
-  uint64_t x_key;           /* custom: same operand value and key mean same X */
+  /* D[g,t1,t2,(c,tap)] are patches of the planes at g * dg + t1 * dt1 + c * plane of the
+   * output's cotangent, T2 = pixels, dt2 and dc unused; NULL: not. Belongs to the node. */
+  const ntk_window *d_window;
+  bool x_custom;  /* X is made by kernels->factor_x (patches) */
+  uint64_t x_key; /* custom: same operand value and key mean same X */
   /* custom: X[g,t,(c,tap)] are patches of the planes [g, c < channels] of x_operand; NULL:
    * they are not, or of several images. Belongs to the node. */
   const ntk_window *window;
   int64_t channels;
-  int64_t xg, xt1, xt2, xk; /* not custom: X[g,t1,t2,k] within x_operand's elements */
-  int64_t wg, wk, wc;       /* w[g,k,c] within the operand's elements */
+  /* X[g,t1,t2,k] within x_operand's elements; custom: planes of g, where there is a window
+   */
+  int64_t xg, xt1, xt2, xk;
+  /* X[g,t1,t2,k] = 1 where x_operand's element at (g,t1,t2) is k or k - K, else 0: rows of
+   * a table, looked up; not custom. */
+  bool one_hot;
+  int64_t wg, wk, wc; /* w[g,k,c] within the operand's elements */
 } ntk_use;
 
 enum {
@@ -76,7 +88,10 @@ enum {
                         a node per output that is used, whose output 0 it is, with the
                         attributes "part", its number in the file, and "parts", how
                         many there are */
-  NTK_OP_ELEMENTWISE = 64 /* one operand, element by element: vjp may write dx over dy */
+  NTK_OP_ELEMENTWISE = 64, /* one operand, element by element: vjp may write dx over dy */
+  NTK_OP_SUMS =
+      256, /* vjp takes dx with outer = 0 for several samples: it adds theirs up */
+  NTK_OP_BIJECTIVE = 128 /* a move that has each element of input 0 once, and no other */
 };
 
 enum { NTK_BATCH_NONE = -1 }; /* this operand or output does not carry the batch axis */
@@ -90,8 +105,10 @@ typedef struct ntk_op {
 
   /* Checks attributes and operand shapes, sets shapes and dtypes of the outputs and
    * node->detail. Constant operands have their elements in graph->values[..].constant. May
-   * be called again on the same node with other input shapes (replaces detail). Errors:
-   * NTK_ERR_SHAPE, NTK_ERR_UNSUPPORTED; the message need not name the node. */
+   * be called again on the same node with other input shapes (replaces detail). It may give
+   * the node another row, node->op, where what its operands are makes another operator of
+   * it (Gather by data). Errors: NTK_ERR_SHAPE, NTK_ERR_UNSUPPORTED; the message need not
+   * name the node. */
   ntk_status (*infer)(ntk_graph *graph, ntk_node *node);
 
   /* Does the output at batch axis mix samples? Given the axis of each operand that carries

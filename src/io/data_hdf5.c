@@ -20,6 +20,15 @@ bool ntk_hdf5_is(const char *path) {
   return is > 0;
 }
 
+bool ntk_hdf5_has(const char *path, const char *set) {
+  hid_t file = 0;
+  H5E_BEGIN_TRY { file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT); }
+  H5E_END_TRY;
+  const bool has = file > 0 && ntk_h5_has(file, set);
+  ntk_h5_close(&file);
+  return has;
+}
+
 static ntk_status read_box(const hdf5_source *h, hid_t dataset, const ntk_shape *shape,
                            int64_t first, int64_t count, ntk_dtype dtype, void *out) {
   int64_t at[NTK_MAX_DIMS + 1] = {first}, size[NTK_MAX_DIMS + 1] = {count};
@@ -34,26 +43,11 @@ static ntk_status hdf5_read(ntk_data_source *source, int64_t first, int64_t coun
   return read_box(h, h->inputs, &source->shape, first, count, dtype, out);
 }
 
-/* Integers of one axis are classes; anything else is a target. */
 static ntk_status hdf5_labels(ntk_data_source *source, int64_t first, int64_t count,
-                              int64_t **labels, ntk_tensor **targets) {
-  ntk_status status = NTK_SUCCESS;
+                              void *out) {
   hdf5_source *h = (hdf5_source *)source;
-  if (h->labels == 0)
-    goto done;
-  if (ntk_shape_size(&h->labels_shape) == 1 && !ntk_dtype_is_real(h->labels_dtype)) {
-    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, count, sizeof **labels, labels));
-    NTK_TRY(read_box(h, h->labels, &h->labels_shape, first, count, NTK_I64, *labels));
-  } else {
-    ntk_shape shape = {h->labels_shape.ndim + 1, {count}};
-    for (int i = 0; i < h->labels_shape.ndim; i++)
-      shape.dim[i + 1] = h->labels_shape.dim[i];
-    NTK_TRY(ntk_tensor_create(NTK_F64, &shape, targets));
-    NTK_TRY(
-        read_box(h, h->labels, &h->labels_shape, first, count, NTK_F64, (*targets)->data));
-  }
-done:
-  return status;
+  return read_box(h, h->labels, &h->labels_shape, first, count,
+                  source->labels == NTK_LABELS_CLASSES ? NTK_I64 : NTK_F64, out);
 }
 
 static void hdf5_close(ntk_data_source *source) {
@@ -113,16 +107,21 @@ done:
   return status;
 }
 
-static ntk_status open_labels(hdf5_source *h) {
+ntk_status ntk_hdf5_find_labels(ntk_data_source *source, const char *set) {
   ntk_status status = NTK_SUCCESS;
+  hdf5_source *h = (hdf5_source *)source;
   int64_t samples;
-  if (!ntk_h5_has(h->file, "/labels"))
+  if (!ntk_h5_has(h->file, set))
     goto done;
-  NTK_TRY(
-      open_dataset(h, "/labels", &h->labels, &h->labels_dtype, &samples, &h->labels_shape));
+  NTK_TRY(open_dataset(h, set, &h->labels, &h->labels_dtype, &samples, &h->labels_shape));
   NTK_REQUIRE(samples == h->source.samples, NTK_ERR_FORMAT,
               "%s: %" PRId64 " labels for %" PRId64 " samples", h->path, samples,
               h->source.samples);
+  /* integers of one axis are classes, anything else is a target */
+  const bool classes =
+      ntk_shape_size(&h->labels_shape) == 1 && !ntk_dtype_is_real(h->labels_dtype);
+  h->source.labels = classes ? NTK_LABELS_CLASSES : NTK_LABELS_TARGETS;
+  h->source.target_shape = h->labels_shape;
 done:
   return status;
 }
@@ -143,7 +142,7 @@ ntk_status ntk_hdf5_open(const char *path, const char *set, ntk_data_source **ou
                        &h->source.shape));
   NTK_TRY(keep_chunk(h, name));
   if (strcmp(name, "/inputs") == 0)
-    NTK_TRY(open_labels(h));
+    NTK_TRY(ntk_hdf5_find_labels(&h->source, "/labels"));
   h->source.format = "HDF5";
   h->source.read = hdf5_read;
   h->source.read_labels = hdf5_labels;

@@ -124,17 +124,43 @@ done:
 /* ---- what is taken --------------------------------------------------------------------
  */
 
+/* Room for the labels of the range. */
+static ntk_status allocate_labels(conversion *c, bool classes, const ntk_shape *target,
+                                  void **out) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_shape shape = {target->ndim + 1, {c->count}};
+  if (classes) {
+    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->count, sizeof *c->labels, &c->labels));
+    *out = c->labels;
+  } else {
+    memcpy(shape.dim + 1, target->dim, sizeof(int64_t) * (size_t)target->ndim);
+    NTK_TRY(ntk_tensor_create(NTK_F64, &shape, &c->targets));
+    *out = c->targets->data;
+  }
+done:
+  return status;
+}
+
+static ntk_status read_own_labels(conversion *c) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_data_source *s = c->images;
+  void *out;
+  if (s->labels == NTK_LABELS_NONE)
+    return NTK_SUCCESS;
+  NTK_TRY(allocate_labels(c, s->labels == NTK_LABELS_CLASSES, &s->target_shape, &out));
+  NTK_TRY(s->read_labels(c->images, c->first, c->count, out));
+done:
+  return status;
+}
+
 static ntk_status read_labels(conversion *c) {
   ntk_status status = NTK_SUCCESS;
   const char *path = ntk_options_string(c->options, "labels");
   ntk_text inside = {0};
   ntk_data_source *s;
-  if (!path) {
-    if (c->images->read_labels)
-      NTK_TRY(
-          c->images->read_labels(c->images, c->first, c->count, &c->labels, &c->targets));
-    goto done;
-  }
+  void *out;
+  if (!path)
+    return read_own_labels(c);
   if (ntk_hdf5_is(path)) { /* no data set is named, and /inputs are no labels */
     NTK_TRY(ntk_text_add(&inside, "%s:/labels", path));
     path = inside.data;
@@ -144,15 +170,9 @@ static ntk_status read_labels(conversion *c) {
   NTK_REQUIRE(s->samples == c->images->samples, NTK_ERR_SHAPE,
               "%s: %" PRId64 " labels for %" PRId64 " samples", path, s->samples,
               c->images->samples);
-  if (ntk_shape_size(&s->shape) == 1 && !ntk_dtype_is_real(s->dtype)) {
-    NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, c->count, sizeof *c->labels, &c->labels));
-    NTK_TRY(s->read(s, c->first, c->count, NTK_I64, c->labels));
-  } else {
-    ntk_shape shape = {s->shape.ndim + 1, {c->count}};
-    memcpy(shape.dim + 1, s->shape.dim, sizeof(int64_t) * (size_t)s->shape.ndim);
-    NTK_TRY(ntk_tensor_create(NTK_F64, &shape, &c->targets));
-    NTK_TRY(s->read(s, c->first, c->count, NTK_F64, c->targets->data));
-  }
+  const bool classes = ntk_shape_size(&s->shape) == 1 && !ntk_dtype_is_real(s->dtype);
+  NTK_TRY(allocate_labels(c, classes, &s->shape, &out));
+  NTK_TRY(s->read(s, c->first, c->count, classes ? NTK_I64 : NTK_F64, out));
 done:
   ntk_text_clear(&inside);
   return status;

@@ -2,16 +2,13 @@
 /* Files that are a header and then rows of bytes: IDX, npy, CIFAR. zlib reads them all, as
  * it passes through what is not compressed. */
 #include "base/memory.h"
+#include "io/npy.h"
 #include "io/source.h"
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
-
-enum { HEADER_BYTES = 65536 };
 
 typedef struct flat {
   ntk_data_source source; /* first: a flat is a source */
@@ -64,10 +61,6 @@ static bool is_idx(const unsigned char *h, int64_t bytes) {
          h[2] != 0x0a && h[3] >= 1;
 }
 
-static bool is_npy(const unsigned char *h, int64_t bytes) {
-  return bytes >= 12 && memcmp(h, "\x93NUMPY", 6) == 0;
-}
-
 static ntk_status take_dims(flat *f, int ndim, const int64_t *dim) {
   if (ndim < 1 || ndim > NTK_MAX_DIMS)
     return ntk_fail(NTK_ERR_FORMAT, "%s: %s axes; 1 to %d are read", f->path,
@@ -98,66 +91,22 @@ static ntk_status open_idx(flat *f, const unsigned char *h, int64_t bytes) {
   return take_dims(f, ndim, dim);
 }
 
-static bool parse_descr(const char *d, flat *f) {
-  static const struct {
-    const char *code;
-    ntk_dtype dtype;
-  } types[] = {{"f4", NTK_F32}, {"f8", NTK_F64}, {"i1", NTK_I8},  {"i2", NTK_I16},
-               {"i4", NTK_I32}, {"i8", NTK_I64}, {"u1", NTK_U8},  {"u2", NTK_U16},
-               {"u4", NTK_U32}, {"u8", NTK_U64}, {"b1", NTK_BOOL}};
-  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-    if (strncmp(d + 1, types[i].code, 2) == 0 && d[3] == '\'') {
-      f->source.dtype = types[i].dtype;
-      f->swap = (d[0] == '>') == is_little_endian() && d[0] != '|';
-      return true;
-    }
-  return false;
-}
-
-/* "(60000, 28, 28)", "(5,)", "()"; returns the number of axes, -1 where it is none of
- * these, NTK_MAX_DIMS + 1 for all that are more. */
-static int parse_shape(const char *text, int64_t *dim) {
-  int ndim = 0;
-  for (text++; *text != ')'; ndim++) {
-    char *rest;
-    const long long value = strtoll(text, &rest, 10);
-    if (!isdigit((unsigned char)*text) || (*rest != ',' && *rest != ')'))
-      return -1;
-    if (ndim == NTK_MAX_DIMS)
-      return ndim + 1;
-    dim[ndim] = value;
-    for (text = rest; *text == ',' || *text == ' ';)
-      text++;
-  }
-  return ndim;
-}
-
-/* numpy.lib.format: magic, version, length of a Python dict in text. */
 static ntk_status open_npy(flat *f, const unsigned char *h, int64_t bytes) {
-  char text[HEADER_BYTES];
-  int64_t dim[NTK_MAX_DIMS];
-  const bool is_long = h[6] > 1;
-  const int64_t start = is_long ? 12 : 10;
-  const int64_t length =
-      is_long ? (int64_t)h[11] << 24 | h[10] << 16 | h[9] << 8 | h[8] : h[9] << 8 | h[8];
-  if (length >= HEADER_BYTES || bytes < start + length)
-    return ntk_fail(NTK_ERR_FORMAT, "%s: truncated in the npy header", f->path);
-  memcpy(text, h + start, (size_t)length);
-  text[length] = '\0';
-  const char *descr = strstr(text, "'descr': '"), *shape = strstr(text, "'shape': (");
-  if (!descr || !parse_descr(descr + 10, f))
-    return ntk_fail(NTK_ERR_UNSUPPORTED,
-                    "%s: the elements are neither real (f4, f8) nor integer", f->path);
-  if (!strstr(text, "'fortran_order': False"))
-    return ntk_fail(NTK_ERR_UNSUPPORTED,
-                    "%s: the array is in Fortran order; save numpy.ascontiguousarray of it",
-                    f->path);
-  const int ndim = shape ? parse_shape(shape + 9, dim) : -1;
-  if (ndim < 0)
-    return ntk_fail(NTK_ERR_FORMAT, "%s: the npy header has no shape", f->path);
+  ntk_status status = NTK_SUCCESS;
+  ntk_npy npy;
+  NTK_TRY(ntk_npy_read(f->path, h, bytes, &npy));
+  NTK_REQUIRE(!npy.is_half, NTK_ERR_UNSUPPORTED,
+              "%s: the elements are neither real (f4, f8) nor integer", f->path);
+  NTK_REQUIRE(!npy.is_fortran, NTK_ERR_UNSUPPORTED,
+              "%s: the array is in Fortran order; save numpy.ascontiguousarray of it",
+              f->path);
   f->source.format = "npy";
-  f->offset = start + length;
-  return take_dims(f, ndim, dim);
+  f->source.dtype = npy.dtype;
+  f->swap = npy.swap;
+  f->offset = npy.start;
+  NTK_TRY(take_dims(f, npy.shape.ndim, npy.shape.dim));
+done:
+  return status;
 }
 
 /* www.cs.toronto.edu/~kriz/cifar.html: rows of labels and 3 x 32 x 32 bytes. */
@@ -183,15 +132,6 @@ static void open_cifar(flat *f, int label_bytes) {
 /* ---- reading --------------------------------------------------------------------------
  */
 
-static void swap_elements(unsigned char *data, int64_t n, size_t bytes) {
-  for (int64_t i = 0; i < n; i++, data += bytes)
-    for (size_t k = 0; k < bytes / 2; k++) {
-      const unsigned char byte = data[k];
-      data[k] = data[bytes - 1 - k];
-      data[bytes - 1 - k] = byte;
-    }
-}
-
 static ntk_status flat_read(ntk_data_source *source, int64_t first, int64_t count,
                             ntk_dtype dtype, void *out) {
   ntk_status status = NTK_SUCCESS;
@@ -204,7 +144,7 @@ static ntk_status flat_read(ntk_data_source *source, int64_t first, int64_t coun
     NTK_TRY(read_exactly(f, f->offset + (first + i) * f->row_bytes, row, f->row_bytes));
     unsigned char *values = row + f->label_bytes;
     if (f->swap)
-      swap_elements(values, size, bytes);
+      ntk_swap_elements(values, size, bytes);
     ntk_convert(source->dtype, values, dtype,
                 (char *)out + i * size * (int64_t)ntk_dtype_bytes(dtype), size);
   }
@@ -214,15 +154,14 @@ done:
 }
 
 static ntk_status flat_labels(ntk_data_source *source, int64_t first, int64_t count,
-                              int64_t **labels, ntk_tensor **targets) {
+                              void *out) {
   ntk_status status = NTK_SUCCESS;
   flat *f = (flat *)source;
+  int64_t *labels = out;
   unsigned char byte;
-  (void)targets;
-  NTK_TRY(ntk_malloc(NTK_MEMORY_DATA, count, sizeof **labels, labels));
   for (int64_t i = 0; i < count; i++) {
     NTK_TRY(read_exactly(f, (first + i) * f->row_bytes + f->label_bytes - 1, &byte, 1));
-    (*labels)[i] = byte;
+    labels[i] = byte;
   }
 done:
   return status;
@@ -258,7 +197,7 @@ done:
 static ntk_status open_header(flat *f, const unsigned char *header, int64_t bytes) {
   ntk_status status = NTK_SUCCESS;
   const int label_bytes = cifar_label_bytes(f->path);
-  if (is_npy(header, bytes))
+  if (ntk_npy_is(header, bytes))
     NTK_TRY(open_npy(f, header, bytes));
   else if (label_bytes > 0) /* before IDX: a dark image may begin like one */
     open_cifar(f, label_bytes);
@@ -280,14 +219,15 @@ ntk_status ntk_flat_open(const char *path, ntk_data_source **out) {
   int64_t bytes;
   NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, 1, sizeof *f, &f));
   NTK_TRY(ntk_strdup(path, &f->path));
-  NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, HEADER_BYTES, 1, &header));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_DATA, NTK_NPY_HEADER, 1, &header));
   f->file = gzopen(path, "rb");
   NTK_REQUIRE(f->file, NTK_ERR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
-  NTK_TRY(read_at(f, 0, header, HEADER_BYTES, &bytes));
+  NTK_TRY(read_at(f, 0, header, NTK_NPY_HEADER, &bytes));
   NTK_TRY(open_header(f, header, bytes));
   NTK_TRY(check_size(f));
   f->source.read = flat_read;
-  f->source.read_labels = f->label_bytes > 0 ? flat_labels : NULL;
+  f->source.read_labels = flat_labels;
+  f->source.labels = f->label_bytes > 0 ? NTK_LABELS_CLASSES : NTK_LABELS_NONE;
   f->source.close = flat_close;
   *out = &f->source;
   f = NULL;
@@ -305,5 +245,5 @@ bool ntk_flat_is(const char *path) {
     return false;
   const int bytes = gzread(file, header, sizeof header);
   (void)gzclose(file);
-  return is_idx(header, bytes) || is_npy(header, bytes) || cifar_label_bytes(path) > 0;
+  return is_idx(header, bytes) || ntk_npy_is(header, bytes) || cifar_label_bytes(path) > 0;
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/h5.h"
 #include "base/memory.h"
+#include "io/space.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The innermost message of the stack says what went wrong: where the system did, in its
@@ -40,19 +39,6 @@ void ntk_h5_close(hid_t *id) {
   *id = 0;
 }
 
-double ntk_free_bytes(const char *path) {
-  struct statvfs s;
-  char *folder = NULL;
-  if (ntk_strdup(path, &folder) != NTK_SUCCESS)
-    return INFINITY;
-  char *slash = strrchr(folder, '/');
-  if (slash)
-    slash[slash == folder] = '\0';
-  const int code = statvfs(slash ? folder : ".", &s);
-  ntk_free(&folder);
-  return code == 0 ? (double)s.f_bavail * (double)s.f_frsize : INFINITY;
-}
-
 static bool can_be_written(const char *path, int64_t bytes) {
   static const char zeros[4096];
   const int file = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0666);
@@ -69,13 +55,9 @@ static bool can_be_written(const char *path, int64_t bytes) {
   return good;
 }
 
-ntk_status ntk_h5_create(const char *path, int64_t bytes, hid_t *file) {
+ntk_status ntk_h5_create_sparse(const char *path, int64_t bytes, hid_t *file) {
   ntk_status status = NTK_SUCCESS;
   hid_t access = 0;
-  const double space = ntk_free_bytes(path);
-  NTK_REQUIRE((double)bytes <= space, NTK_ERR_FILE,
-              "%s: the file needs %.3g GiB, its file system has %.3g GiB free", path,
-              (double)bytes / 1073741824.0, space / 1073741824.0);
   NTK_REQUIRE(can_be_written(path, bytes), NTK_ERR_FILE, "%s: cannot be written: %s", path,
               strerror(errno));
   NTK_OPEN_H5(path, access, H5Pcreate(H5P_FILE_ACCESS));
@@ -83,6 +65,17 @@ ntk_status ntk_h5_create(const char *path, int64_t bytes, hid_t *file) {
   NTK_OPEN_H5(path, *file, H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access));
 done:
   ntk_h5_close(&access);
+  return status;
+}
+
+ntk_status ntk_h5_create(const char *path, int64_t bytes, hid_t *file) {
+  ntk_status status = NTK_SUCCESS;
+  const double space = ntk_free_bytes(path);
+  NTK_REQUIRE((double)bytes <= space, NTK_ERR_FILE,
+              "%s: the file needs %.3g GiB, its file system has %.3g GiB free", path,
+              (double)bytes / 1073741824.0, space / 1073741824.0);
+  NTK_TRY(ntk_h5_create_sparse(path, bytes, file));
+done:
   return status;
 }
 
@@ -181,6 +174,26 @@ done:
   return status;
 }
 
+ntk_status ntk_h5_shape(const char *path, hid_t dataset, ntk_shape *shape) {
+  ntk_status status = NTK_SUCCESS;
+  hsize_t dim[H5S_MAX_RANK];
+  hid_t space = 0;
+  NTK_OPEN_H5(path, space, H5Dget_space(dataset));
+  NTK_TRY_H5(path, shape->ndim = H5Sget_simple_extent_dims(space, dim, NULL));
+  NTK_REQUIRE(shape->ndim <= NTK_MAX_DIMS, NTK_ERR_FORMAT, "%s: a data set of %d axes",
+              path, shape->ndim);
+  for (int i = 0; i < shape->ndim; i++) {
+    NTK_REQUIRE(dim[i] <= INT64_MAX, NTK_ERR_FORMAT, "%s: an axis of %llu elements", path,
+                (unsigned long long)dim[i]);
+    shape->dim[i] = (int64_t)dim[i];
+  }
+  if (H5Sget_simple_extent_type(space) == H5S_NULL)
+    *shape = (ntk_shape){1, {0}};
+done:
+  ntk_h5_close(&space);
+  return status;
+}
+
 static ntk_status text_type(const char *path, size_t bytes, hid_t *out) {
   ntk_status status = NTK_SUCCESS;
   hid_t type = 0;
@@ -194,30 +207,42 @@ done:
   return status;
 }
 
-ntk_status ntk_h5_put_text(const char *path, hid_t file, const char *name,
-                           const char *text) {
+ntk_status ntk_h5_put_text(const char *path, hid_t file, const char *name, const char *text,
+                           int64_t room) {
   ntk_status status = NTK_SUCCESS;
-  hid_t type = 0, space = 0, dataset = 0;
-  NTK_TRY(text_type(path, strlen(text) + 1, &type));
+  const size_t bytes = strlen(text) + 1;
+  hid_t type = 0, memory = 0, space = 0, dataset = 0;
+  NTK_TRY(text_type(path, bytes, &memory));
+  NTK_TRY(text_type(path, (size_t)room > bytes ? (size_t)room : bytes, &type));
   NTK_OPEN_H5(path, space, H5Screate(H5S_SCALAR));
   NTK_OPEN_H5(path, dataset,
               H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-  NTK_TRY_H5(path, H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
+  NTK_TRY_H5(path, H5Dwrite(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, text));
 done:
   ntk_h5_close(&dataset);
   ntk_h5_close(&space);
+  ntk_h5_close(&memory);
   ntk_h5_close(&type);
   return status;
 }
 
+/* Is a data space that of one element? Closes it. */
+static bool is_single(hid_t *space) {
+  const bool single = *space > 0 && H5Sget_simple_extent_npoints(*space) == 1;
+  ntk_h5_close(space);
+  return single;
+}
+
 ntk_status ntk_h5_get_text(const char *path, hid_t file, const char *name, char **text) {
   ntk_status status = NTK_SUCCESS;
-  hid_t type = 0, memory = 0, dataset = 0;
+  hid_t type = 0, memory = 0, dataset = 0, space = 0;
   char *buffer = NULL;
   NTK_OPEN_H5(path, dataset, H5Dopen2(file, name, H5P_DEFAULT));
   NTK_OPEN_H5(path, type, H5Dget_type(dataset));
-  NTK_REQUIRE(H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0,
-              NTK_ERR_FORMAT, "%s: /%s is not text of fixed length", path, name);
+  NTK_OPEN_H5(path, space, H5Dget_space(dataset));
+  NTK_REQUIRE(H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
+                  is_single(&space),
+              NTK_ERR_FORMAT, "%s: %s is not one text of fixed length", path, name);
   const size_t bytes = H5Tget_size(type) + 1;
   NTK_TRY(text_type(path, bytes, &memory));
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)bytes, 1, &buffer));
@@ -226,6 +251,7 @@ ntk_status ntk_h5_get_text(const char *path, hid_t file, const char *name, char 
   buffer = NULL;
 done:
   ntk_free(&buffer);
+  ntk_h5_close(&space);
   ntk_h5_close(&dataset);
   ntk_h5_close(&memory);
   ntk_h5_close(&type);
@@ -277,12 +303,42 @@ done:
   return status;
 }
 
+ntk_status ntk_h5_get_note(const char *path, hid_t object, const char *name, char *text,
+                           size_t size) {
+  ntk_status status = NTK_SUCCESS;
+  hid_t attribute = 0, memory = 0, space = 0;
+  NTK_OPEN_H5(path, attribute, H5Aopen(object, name, H5P_DEFAULT));
+  NTK_OPEN_H5(path, space, H5Aget_space(attribute));
+  NTK_REQUIRE(is_single(&space), NTK_ERR_FORMAT, "%s: the attribute %s is not one text",
+              path, name);
+  NTK_TRY(text_type(path, size, &memory));
+  NTK_TRY_H5(path, H5Aread(attribute, memory, text));
+  text[size - 1] = '\0';
+done:
+  ntk_h5_close(&space);
+  ntk_h5_close(&memory);
+  ntk_h5_close(&attribute);
+  return status;
+}
+
+ntk_status ntk_h5_note_plot(const char *path, hid_t group, const char *signal, int count,
+                            const char *const *axes) {
+  ntk_status status = NTK_SUCCESS;
+  const char *nexus = "NXdata";
+  NTK_TRY(ntk_h5_note(path, group, "NX_class", 1, &nexus));
+  NTK_TRY(ntk_h5_note(path, group, "signal", 1, &signal));
+  NTK_TRY(ntk_h5_note(path, group, "axes", count, axes));
+done:
+  return status;
+}
+
 bool ntk_h5_get_number(hid_t object, const char *name, ntk_dtype dtype, void *value) {
-  hid_t attribute = 0;
+  hid_t attribute = 0, space = 0;
   bool good = false;
   H5E_BEGIN_TRY {
     attribute = H5Aopen(object, name, H5P_DEFAULT);
-    good = attribute > 0 && H5Aread(attribute, ntk_h5_type(dtype), value) >= 0;
+    space = attribute > 0 ? H5Aget_space(attribute) : 0;
+    good = is_single(&space) && H5Aread(attribute, ntk_h5_type(dtype), value) >= 0;
   }
   H5E_END_TRY;
   ntk_h5_close(&attribute);
@@ -307,9 +363,14 @@ static ntk_status move_piece(const box *b, const hsize_t *first, const hsize_t *
   hid_t file_space = 0, memory_space = 0;
   const hid_t type = ntk_h5_type(b->dtype);
   NTK_OPEN_H5(b->path, file_space, H5Dget_space(b->dataset));
+  NTK_REQUIRE(H5Sget_simple_extent_ndims(file_space) == b->ndim &&
+                  H5Sget_simple_extent_type(file_space) != H5S_NULL,
+              NTK_ERR_FORMAT, "%s: a data set of %d axes, not %d", b->path,
+              H5Sget_simple_extent_ndims(file_space), b->ndim);
   NTK_OPEN_H5(b->path, memory_space, H5Screate_simple(b->ndim, count, NULL));
-  NTK_TRY_H5(b->path,
-             H5Sselect_hyperslab(file_space, H5S_SELECT_SET, first, NULL, count, NULL));
+  if (b->ndim > 0)
+    NTK_TRY_H5(b->path,
+               H5Sselect_hyperslab(file_space, H5S_SELECT_SET, first, NULL, count, NULL));
   if (b->write)
     NTK_TRY_H5(b->path,
                H5Dwrite(b->dataset, type, memory_space, file_space, H5P_DEFAULT, values));
@@ -324,12 +385,14 @@ done:
 
 static ntk_status move_box(const box *b, const int64_t *first, const int64_t *count) {
   ntk_status status = NTK_SUCCESS;
-  hsize_t at[NTK_MAX_DIMS], size[NTK_MAX_DIMS];
+  hsize_t at[NTK_MAX_DIMS] = {0}, size[NTK_MAX_DIMS] = {0};
   int64_t row_bytes = (int64_t)ntk_dtype_bytes(b->dtype);
   to_hsize(b->ndim, first, at);
   to_hsize(b->ndim, count, size);
   for (int i = 1; i < b->ndim; i++)
     row_bytes *= count[i];
+  if (b->ndim == 0)
+    return move_piece(b, at, size, b->values);
   if (row_bytes == 0)
     goto done;
   const int64_t limit = (int64_t)1 << 30;

@@ -3,6 +3,7 @@
 #define NTK_IO_H5_H
 
 #include "base/status.h"
+#include "io/space.h"
 #include "tensor/tensor.h"
 #include <hdf5.h>
 
@@ -29,13 +30,14 @@ ntk_status ntk_fail_h5(const char *path, const char *call);
 /* Closes an identifier of any kind where it is > 0, and zeroes it. */
 void ntk_h5_close(hid_t *id);
 
-/* Free bytes of the file system of a path; infinite where it does not tell. */
-double ntk_free_bytes(const char *path);
 /* Creates a file of about `bytes`, replacing an old one, with one process. HDF5 1.10
  * crashes at the end of a process that could not write what it buffers; hence space and
  * limits are checked first (NTK_ERR_FILE), elements are not buffered, and callers flush
  * before they write elements in number. */
 NTK_CHECKED ntk_status ntk_h5_create(const char *path, int64_t bytes, hid_t *file);
+/* The same whatever space there is: nothing much is to be written. NTK_ERR_FILE also where
+ * the file system has no files so large. */
+NTK_CHECKED ntk_status ntk_h5_create_sparse(const char *path, int64_t bytes, hid_t *file);
 
 hid_t ntk_h5_type(ntk_dtype dtype); /* native type in memory and in new files */
 /* Type of a data set's elements; NTK_ERR_UNSUPPORTED names what is neither real nor
@@ -49,10 +51,14 @@ bool ntk_h5_has(hid_t file, const char *name);
 NTK_CHECKED ntk_status ntk_h5_put(const char *path, hid_t file, const char *name,
                                   ntk_dtype dtype, int ndim, const int64_t *dim,
                                   const void *values, hid_t *out);
-/* Scalar data set with UTF-8 text of fixed length. */
+/* Sizes of a data set; of one without a data space, one axis of none. */
+NTK_CHECKED ntk_status ntk_h5_shape(const char *path, hid_t dataset, ntk_shape *shape);
+/* Scalar data set with UTF-8 text of fixed length, with room for so many bytes if they are
+ * more than it has. */
 NTK_CHECKED ntk_status ntk_h5_put_text(const char *path, hid_t file, const char *name,
-                                       const char *text);
-/* The same read back; *text to be freed with ntk_free. */
+                                       const char *text, int64_t room);
+/* The same read back; *text to be freed with ntk_free. NTK_ERR_FORMAT: it is no text of
+ * fixed length, or several. */
 NTK_CHECKED ntk_status ntk_h5_get_text(const char *path, hid_t file, const char *name,
                                        char **text);
 /* Attributes of an object: `count` texts of fixed length (a scalar where 1), or one number,
@@ -61,11 +67,21 @@ NTK_CHECKED ntk_status ntk_h5_note(const char *path, hid_t object, const char *n
                                    int count, const char *const *texts);
 NTK_CHECKED ntk_status ntk_h5_note_number(const char *path, hid_t object, const char *name,
                                           ntk_dtype dtype, const void *value);
-/* False where the attribute is missing. */
+/* The text of an attribute, as far as there is room for it; NTK_ERR_FORMAT: it is not one.
+ */
+NTK_CHECKED ntk_status ntk_h5_get_note(const char *path, hid_t object, const char *name,
+                                       char *text, size_t size);
+/* A group (or the file) as NXdata: what viewers plot is the data set `signal` in it,
+ * against the data sets `axes` [count], "." for none
+ * (https://manual.nexusformat.org/classes/base_classes/NXdata.html). */
+NTK_CHECKED ntk_status ntk_h5_note_plot(const char *path, hid_t group, const char *signal,
+                                        int count, const char *const *axes);
+/* False where the attribute is missing, or not a single number. */
 bool ntk_h5_get_number(hid_t object, const char *name, ntk_dtype dtype, void *value);
 
 /* Reads (write: writes) the box first .. first + count of a data set as `dtype`, row-major,
- * in pieces below 1 GiB along the first axis. */
+ * in pieces below 1 GiB along the first axis; ndim 0: a scalar. NTK_ERR_FORMAT: the data
+ * set has other axes. */
 NTK_CHECKED ntk_status ntk_h5_read_box(const char *path, hid_t dataset, int ndim,
                                        const int64_t *first, const int64_t *count,
                                        ntk_dtype dtype, void *values);

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
-#include "io/source.h"
+#include "io/kernel_check.h"
 #include "io/store_parts.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
-/* A kernel file opened for reading, and what is found out about it. */
+/* A kernel file, and what is found out about the entries of a symmetric, complete one. */
 typedef struct reader {
-  char *path; /* OUTPUT, or OUTPUT.part */
-  hid_t file, kernel;
-  ntk_store_layout layout;
-  ntk_dtype dtype;
-  char reduction[16];
-  uint8_t symmetric, complete;
-  int64_t tiles, done; /* of /kernel */
-  /* of a symmetric, complete kernel: */
+  ntk_kernel_file *file;
+  const ntk_kernel_facts *facts;
   double trace, least, most, largest; /* largest: of all absolute values looked at */
   int64_t least_at[2], most_at[2];    /* sample, output of the extreme diagonal entries */
   double asymmetry;                   /* largest |K - K^T| seen */
@@ -26,185 +19,30 @@ typedef struct reader {
 /* Pairs of tiles that `info` compares with their transposes at most. */
 static const int64_t most_pairs = 64;
 
-/* ---- opening --------------------------------------------------------------------------
- */
-
-/* OUTPUT.part where there is no OUTPUT. */
-static ntk_status find_file(const char *path, char **found) {
-  ntk_status status = NTK_SUCCESS;
-  ntk_text part = {0};
-  NTK_TRY(ntk_text_add(&part, "%s.part", path));
-  const bool unfinished = access(path, F_OK) != 0 && access(part.data, F_OK) == 0;
-  NTK_TRY(ntk_strdup(unfinished ? part.data : path, found));
-done:
-  ntk_text_clear(&part);
-  return status;
-}
-
-bool ntk_store_is(const char *path) {
-  char *found = NULL;
-  hid_t file = H5I_INVALID_HID;
-  bool good = false;
-  if (find_file(path, &found) == NTK_SUCCESS && ntk_hdf5_is(found)) {
-    H5E_BEGIN_TRY { file = H5Fopen(found, H5F_ACC_RDONLY, H5P_DEFAULT); }
-    H5E_END_TRY;
-    good = file > 0 && ntk_h5_has(file, "/kernel") && ntk_h5_has(file, "/tiles");
-  }
-  ntk_h5_close(&file);
-  ntk_free(&found);
-  return good;
-}
-
-static ntk_status open_file(const char *path, char **found, hid_t *file) {
-  ntk_status status = NTK_SUCCESS;
-  NTK_TRY(find_file(path, found));
-  NTK_OPEN_H5(*found, *file, H5Fopen(*found, H5F_ACC_RDONLY, H5P_DEFAULT));
-done:
-  return status;
-}
-
-ntk_status ntk_store_read_plan(const char *path, char **text) {
-  ntk_status status = NTK_SUCCESS;
-  char *found = NULL;
-  hid_t file = 0;
-  NTK_TRY(open_file(path, &found, &file));
-  NTK_TRY(ntk_h5_get_text(found, file, "/plan", text));
-done:
-  ntk_h5_close(&file);
-  ntk_free(&found);
-  return status;
-}
-
-static ntk_status read_note(reader *r, const char *name, char *text, size_t size) {
-  ntk_status status = NTK_SUCCESS;
-  hid_t attribute = 0, memory = 0;
-  NTK_OPEN_H5(r->path, attribute, H5Aopen(r->file, name, H5P_DEFAULT));
-  NTK_OPEN_H5(r->path, memory, H5Tcopy(H5T_C_S1));
-  NTK_TRY_H5(r->path, H5Tset_size(memory, size));
-  NTK_TRY_H5(r->path, H5Tset_cset(memory, H5T_CSET_UTF8));
-  NTK_TRY_H5(r->path, H5Aread(attribute, memory, text));
-  text[size - 1] = '\0';
-done:
-  ntk_h5_close(&memory);
-  ntk_h5_close(&attribute);
-  return status;
-}
-
-/* The axes by the reduction; sizes and chunks as the file has them. */
-static ntk_status read_layout(reader *r) {
-  ntk_status status = NTK_SUCCESS;
-  hid_t space = 0, create = 0;
-  hsize_t dim[NTK_STORE_AXES], chunk[NTK_STORE_AXES];
-  static const char *const full[] = {"sample1", "output1", "sample2", "output2"};
-  static const char *const diagonal[] = {"output1", "sample1", "sample2"};
-  static const char *const pair[] = {"sample1", "sample2"};
-  ntk_store_layout *l = &r->layout;
-  NTK_OPEN_H5(r->path, space, H5Dget_space(r->kernel));
-  NTK_OPEN_H5(r->path, create, H5Dget_create_plist(r->kernel));
-  l->ndim = H5Sget_simple_extent_ndims(space);
-  NTK_REQUIRE(l->ndim >= 2 && l->ndim <= NTK_STORE_AXES &&
-                  H5Pget_layout(create) == H5D_CHUNKED,
-              NTK_ERR_FORMAT, "%s: /kernel is not in tiles", r->path);
-  NTK_TRY_H5(r->path, H5Sget_simple_extent_dims(space, dim, NULL));
-  NTK_TRY_H5(r->path, H5Pget_chunk(create, l->ndim, chunk));
-  r->tiles = 1;
-  for (int i = 0; i < l->ndim; i++) {
-    l->axis[i] = l->ndim == 4 ? full[i] : l->ndim == 3 ? diagonal[i] : pair[i];
-    l->dim[i] = (int64_t)dim[i];
-    l->chunk[i] = (int64_t)chunk[i];
-    l->tiles[i] = (l->dim[i] + l->chunk[i] - 1) / l->chunk[i];
-    r->tiles *= l->tiles[i];
-  }
-done:
-  ntk_h5_close(&create);
-  ntk_h5_close(&space);
-  return status;
-}
-
-static ntk_status count_done(reader *r) {
-  ntk_status status = NTK_SUCCESS;
-  const int64_t zero[NTK_STORE_AXES] = {0};
-  uint8_t *marks = NULL;
-  hid_t dataset = 0;
-  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, r->tiles, 1, &marks));
-  NTK_OPEN_H5(r->path, dataset, H5Dopen2(r->file, "/tiles/done", H5P_DEFAULT));
-  NTK_TRY(ntk_h5_read_box(r->path, dataset, r->layout.ndim, zero, r->layout.tiles, NTK_U8,
-                          marks));
-  for (int64_t i = 0; i < r->tiles; i++)
-    r->done += marks[i];
-done:
-  ntk_h5_close(&dataset);
-  ntk_free(&marks);
-  return status;
-}
-
-static ntk_status open_reader(const char *path, reader *r) {
-  ntk_status status = NTK_SUCCESS;
-  NTK_TRY(open_file(path, &r->path, &r->file));
-  NTK_OPEN_H5(r->path, r->kernel, H5Dopen2(r->file, "/kernel", H5P_DEFAULT));
-  NTK_TRY(ntk_h5_dtype(r->path, r->kernel, &r->dtype));
-  NTK_TRY(read_note(r, "reduction", r->reduction, sizeof r->reduction));
-  NTK_REQUIRE(ntk_h5_get_number(r->file, "symmetric", NTK_U8, &r->symmetric) &&
-                  ntk_h5_get_number(r->file, "complete", NTK_U8, &r->complete),
-              NTK_ERR_FORMAT, "%s: not a kernel file of this program", r->path);
-  NTK_TRY(read_layout(r));
-  NTK_TRY(count_done(r));
-done:
-  return status;
-}
-
-static void close_reader(reader *r) {
-  ntk_h5_close(&r->kernel);
-  ntk_h5_close(&r->file);
-  ntk_free(&r->path);
-}
-
 /* ---- the matrix -----------------------------------------------------------------------
  */
 
-/* The kernel as matrices over (sample, output): one for each output of a diagonal kernel.
- */
-typedef struct matrix_view {
-  int64_t samples, outputs; /* a row is (sample, output) */
-  int64_t block, part;      /* of a tile */
-  int64_t matrices;         /* > 1: axis 0 of a diagonal kernel */
-} matrix_view;
-
-static matrix_view view_of(const reader *r) {
-  const ntk_store_layout *l = &r->layout;
-  if (l->ndim == 4)
-    return (matrix_view){l->dim[0], l->dim[1], l->chunk[0], l->chunk[1], 1};
-  if (l->ndim == 3)
-    return (matrix_view){l->dim[1], 1, l->chunk[1], 1, l->dim[0]};
-  return (matrix_view){l->dim[0], 1, l->chunk[0], 1, 1};
-}
-
 static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Tile (I, q; J, p) of matrix m into values, as [n q x m p]; sizes into rows, columns. */
-static ntk_status read_tile(const reader *r, const matrix_view *v, int64_t m,
-                            const int64_t at[4], double *values, int64_t *rows,
-                            int64_t *columns) {
-  const int64_t i = at[0] * v->block, q = at[1] * v->part, j = at[2] * v->block,
-                p = at[3] * v->part;
-  const int64_t n1 = least_of(v->block, v->samples - i),
-                n2 = least_of(v->block, v->samples - j);
-  const int64_t o1 = least_of(v->part, v->outputs - q),
-                o2 = least_of(v->part, v->outputs - p);
-  const int64_t first4[4] = {i, q, j, p}, count4[4] = {n1, o1, n2, o2};
-  const int64_t first3[3] = {m, i, j}, count3[3] = {1, n1, n2};
-  *rows = n1 * o1;
-  *columns = n2 * o2;
-  if (r->layout.ndim == 4)
-    return ntk_h5_read_box(r->path, r->kernel, 4, first4, count4, NTK_F64, values);
-  if (r->layout.ndim == 3)
-    return ntk_h5_read_box(r->path, r->kernel, 3, first3, count3, NTK_F64, values);
-  return ntk_h5_read_box(r->path, r->kernel, 2, first3 + 1, count3 + 1, NTK_F64, values);
+/* Tile (I, q; J, p) of a symmetric kernel. */
+static ntk_tile tile_of(const ntk_kernel_facts *k, const int64_t at[4]) {
+  const int64_t outputs = k->matrices * k->per_sample, i = at[0] * k->block,
+                q = at[1] * k->part, j = at[2] * k->block, p = at[3] * k->part;
+  return (ntk_tile){i, least_of(k->block, k->rows - i), q, least_of(k->part, outputs - q),
+                    j, least_of(k->block, k->rows - j), p, least_of(k->part, outputs - p)};
 }
 
-static void take_diagonal(reader *r, const matrix_view *v, int64_t m, int64_t sample,
-                          int64_t output, double value) {
-  const int64_t at[2] = {sample, v->matrices > 1 ? m : output};
+/* How many matrices a tile holds, and their sizes. */
+static void planes_of(const ntk_kernel_facts *k, const ntk_tile *t, int64_t *planes,
+                      int64_t *rows, int64_t *columns) {
+  const bool diagonal = k->matrices > 1;
+  *planes = diagonal ? t->row_outputs : 1;
+  *rows = t->row_count * (diagonal ? 1 : t->row_outputs);
+  *columns = t->column_count * (diagonal ? 1 : t->column_outputs);
+}
+
+static void take_diagonal(reader *r, int64_t sample, int64_t output, double value) {
+  const int64_t at[2] = {sample, output};
   r->trace += value;
   if (!(value >= r->least)) {
     r->least = value;
@@ -216,21 +54,26 @@ static void take_diagonal(reader *r, const matrix_view *v, int64_t m, int64_t sa
   }
 }
 
-static ntk_status read_diagonal(reader *r, const matrix_view *v, double *values) {
+static int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
+
+static ntk_status read_diagonal(reader *r, double *values) {
   ntk_status status = NTK_SUCCESS;
-  int64_t rows, columns;
+  const ntk_kernel_facts *k = r->facts;
+  const int64_t parts = blocks_of(k->matrices * k->per_sample, k->part);
+  int64_t planes, rows, columns;
   r->least = INFINITY;
   r->most = -INFINITY;
-  for (int64_t m = 0; m < v->matrices; m++)
-    for (int64_t I = 0; I * v->block < v->samples; I++)
-      for (int64_t q = 0; q * v->part < v->outputs; q++) {
-        const int64_t at[4] = {I, q, I, q};
-        NTK_TRY(read_tile(r, v, m, at, values, &rows, &columns));
-        const int64_t part = least_of(v->part, v->outputs - q * v->part);
+  for (int64_t I = 0; I < blocks_of(k->rows, k->block); I++)
+    for (int64_t q = 0; q < parts; q++) {
+      const ntk_tile t = tile_of(k, (int64_t[]){I, q, I, q});
+      NTK_TRY(ntk_kernel_read(r->file, &t, values));
+      planes_of(k, &t, &planes, &rows, &columns);
+      const int64_t each = rows / t.row_count;
+      for (int64_t m = 0; m < planes; m++)
         for (int64_t i = 0; i < rows; i++)
-          take_diagonal(r, v, m, I * v->block + i / part, q * v->part + i % part,
-                        values[i * columns + i]);
-      }
+          take_diagonal(r, t.row_first + i / each, t.row_output + m + i % each,
+                        values[(m * rows + i) * columns + i]);
+    }
 done:
   return status;
 }
@@ -247,26 +90,42 @@ static void compare(reader *r, const double *a, const double *b, int64_t rows,
     }
 }
 
-/* Tiles against their transposes: all of them, or evenly spread ones of many. */
-static ntk_status compare_tiles(reader *r, const matrix_view *v, double *a, double *b) {
+static ntk_status compare_pair(reader *r, const int64_t at[4], double *a, double *b) {
   ntk_status status = NTK_SUCCESS;
-  const int64_t parts = (v->outputs + v->part - 1) / v->part;
-  const int64_t blocks = (v->samples + v->block - 1) / v->block * parts;
-  const int64_t all = v->matrices * blocks * (blocks + 1) / 2;
+  const ntk_tile t = tile_of(r->facts, at),
+                 mirrored = tile_of(r->facts, (int64_t[]){at[2], at[3], at[0], at[1]});
+  int64_t planes, rows, columns;
+  planes_of(r->facts, &t, &planes, &rows, &columns);
+  NTK_TRY(ntk_kernel_read(r->file, &t, a));
+  NTK_TRY(ntk_kernel_read(r->file, &mirrored, b));
+  for (int64_t m = 0; m < planes; m++)
+    compare(r, a + m * rows * columns, b + m * rows * columns, rows, columns);
+  r->compared++;
+done:
+  return status;
+}
+
+/* Tiles against their transposes: all of them, or evenly spread ones of many. Half a kernel
+ * has those of the diagonal alone. */
+static ntk_status compare_tiles(reader *r, double *a, double *b) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_kernel_facts *k = r->facts;
+  const bool diagonal = k->matrices > 1;
+  const int64_t parts = blocks_of(k->matrices * k->per_sample, k->part);
+  const int64_t planes = diagonal ? parts : 1, per_block = diagonal ? 1 : parts;
+  const int64_t blocks = blocks_of(k->rows, k->block) * per_block;
+  const int64_t all = planes * (k->half ? blocks : blocks * (blocks + 1) / 2);
   const int64_t step = (all + most_pairs - 1) / most_pairs;
-  int64_t rows, columns, number = 0;
+  int64_t number = 0;
   r->pairs = all;
-  for (int64_t m = 0; m < v->matrices; m++)
+  for (int64_t m = 0; m < planes; m++)
     for (int64_t s = 0; s < blocks; s++)
-      for (int64_t t = 0; t <= s; t++) {
+      for (int64_t t = k->half ? s : 0; t <= s; t++) {
         if (number++ % step)
           continue;
-        const int64_t at[4] = {s / parts, s % parts, t / parts, t % parts};
-        const int64_t mirrored[4] = {at[2], at[3], at[0], at[1]};
-        NTK_TRY(read_tile(r, v, m, at, a, &rows, &columns));
-        NTK_TRY(read_tile(r, v, m, mirrored, b, &columns, &rows));
-        compare(r, a, b, rows, columns);
-        r->compared++;
+        const int64_t at[4] = {s / per_block, diagonal ? m : s % per_block, t / per_block,
+                               diagonal ? m : t % per_block};
+        NTK_TRY(compare_pair(r, at, a, b));
       }
 done:
   return status;
@@ -274,13 +133,13 @@ done:
 
 static ntk_status look_at_matrix(reader *r) {
   ntk_status status = NTK_SUCCESS;
-  const matrix_view v = view_of(r);
-  const int64_t side = v.block * v.part;
+  const ntk_tile first = tile_of(r->facts, (int64_t[4]){0});
+  const int64_t size = ntk_kernel_box_size(r->facts, &first);
   double *a = NULL, *b = NULL;
-  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, side * side, sizeof *a, &a));
-  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, side * side, sizeof *b, &b));
-  NTK_TRY(read_diagonal(r, &v, a));
-  NTK_TRY(compare_tiles(r, &v, a, b));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *a, &a));
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, size, sizeof *b, &b));
+  NTK_TRY(read_diagonal(r, a));
+  NTK_TRY(compare_tiles(r, a, b));
 done:
   ntk_free(&a);
   ntk_free(&b);
@@ -292,7 +151,7 @@ done:
 
 static ntk_status describe_matrix(const reader *r, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
-  const bool outputs = r->layout.ndim > 2;
+  const bool outputs = r->facts->matrices * r->facts->per_sample > 1;
   NTK_TRY(ntk_text_add(text, "trace       %.9g\n", r->trace));
   NTK_TRY(ntk_text_add(text,
                        "symmetry    %s (largest |K - K^T| is %.3g; %" PRId64 " of %" PRId64
@@ -315,9 +174,9 @@ done:
 static ntk_status describe_facts(const reader *r, bool json, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
   double seconds, gflops, gemm;
-  if (!ntk_h5_get_number(r->file, "seconds", NTK_F64, &seconds) || seconds == 0 ||
-      !ntk_h5_get_number(r->file, "gflops", NTK_F64, &gflops) ||
-      !ntk_h5_get_number(r->file, "gemm_gflops", NTK_F64, &gemm))
+  if (!ntk_kernel_number(r->file, "seconds", &seconds) || seconds == 0 ||
+      !ntk_kernel_number(r->file, "gflops", &gflops) ||
+      !ntk_kernel_number(r->file, "gemm_gflops", &gemm))
     goto done;
   if (json)
     NTK_TRY(ntk_text_add(text,
@@ -332,26 +191,66 @@ done:
   return status;
 }
 
+/* The axes of the kernel, however it is stored. */
+static ntk_store_layout kernel_axes(const reader *r) {
+  const ntk_kernel_facts *k = r->facts;
+  return ntk_store_layout_of(&(ntk_store_spec){.reduction = k->reduction,
+                                               .rows = k->rows,
+                                               .columns = k->columns,
+                                               .outputs = k->outputs,
+                                               .block = k->block,
+                                               .outputs_block = k->part});
+}
+
 static ntk_status shape_text(const reader *r, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
-  for (int i = 0; i < r->layout.ndim; i++)
-    NTK_TRY(ntk_text_add(text, "%s%" PRId64, i ? ", " : "[", r->layout.dim[i]));
+  const ntk_store_layout kernel = kernel_axes(r);
+  for (int i = 0; i < kernel.ndim; i++)
+    NTK_TRY(ntk_text_add(text, "%s%" PRId64, i ? ", " : "[", kernel.dim[i]));
   NTK_TRY(ntk_text_add(text, "]"));
 done:
   return status;
 }
 
+static bool has_groups(const reader *r) { return ntk_h5_has(r->file->file, "/groups"); }
+
+/* The names of the groups, each between `open` and `close`; nothing where there are none.
+ */
+static ntk_status add_groups(const reader *r, const char *open, const char *close,
+                             ntk_text *text) {
+  ntk_status status = NTK_SUCCESS;
+  char *name = NULL;
+  for (int i = 0; i == 0 || name; i++) {
+    ntk_free(&name);
+    NTK_TRY(ntk_kernel_group(r->file, i, &name));
+    if (name)
+      NTK_TRY(ntk_text_add(text, "%s%s%s%s", i > 0 ? ", " : "", open, name, close));
+  }
+done:
+  ntk_free(&name);
+  return status;
+}
+
 static ntk_status describe_words(const reader *r, const char *provenance, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
-  NTK_TRY(ntk_text_add(text, "kernel      %s\nshape       ", r->path));
+  NTK_TRY(ntk_text_add(text, "kernel      %s\nshape       ", r->facts->path));
   NTK_TRY(shape_text(r, text));
-  NTK_TRY(ntk_text_add(text, " %s (", ntk_dtype_name(r->dtype)));
-  for (int i = 0; i < r->layout.ndim; i++)
-    NTK_TRY(ntk_text_add(text, "%s%s", i ? ", " : "", r->layout.axis[i]));
-  NTK_TRY(ntk_text_add(
-      text, ")\nreduction   %s\ntiles       %" PRId64 " of %" PRId64 " done%s\n",
-      r->reduction, r->done, r->tiles, r->complete ? "" : "; NOT complete"));
-  if (r->symmetric && r->complete)
+  NTK_TRY(ntk_text_add(text, " %s (", ntk_dtype_name(r->facts->dtype)));
+  const ntk_store_layout kernel = kernel_axes(r);
+  for (int i = 0; i < kernel.ndim; i++)
+    NTK_TRY(ntk_text_add(text, "%s%s", i ? ", " : "", kernel.axis[i]));
+  NTK_TRY(ntk_text_add(text, ")\nreduction   %s\n", r->file->reduction));
+  if (r->facts->half)
+    NTK_TRY(ntk_text_add(text, "stored      half: tiles in /half/tiles, each pair once\n"));
+  if (has_groups(r)) {
+    NTK_TRY(ntk_text_add(text, "groups      "));
+    NTK_TRY(add_groups(r, "", "", text));
+    NTK_TRY(ntk_text_add(text, ": their kernels stand in /groups\n"));
+  }
+  NTK_TRY(ntk_text_add(text, "tiles       %" PRId64 " of %" PRId64 " done%s\n",
+                       r->facts->done, r->facts->tiles,
+                       r->facts->complete ? "" : "; NOT complete"));
+  if (r->facts->symmetric && r->facts->complete)
     NTK_TRY(describe_matrix(r, text));
   NTK_TRY(describe_facts(r, false, text));
   NTK_TRY(ntk_text_add(text, "provenance\n%s", provenance));
@@ -362,16 +261,20 @@ done:
 static ntk_status describe_json(const reader *r, const char *provenance, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
   NTK_TRY(ntk_text_add(text, "{\"kind\": \"kernel\", \"path\": "));
-  NTK_TRY(ntk_text_add_json(text, r->path));
+  NTK_TRY(ntk_text_add_json(text, r->facts->path));
   NTK_TRY(ntk_text_add(text, ", \"shape\": "));
   NTK_TRY(shape_text(r, text));
-  NTK_TRY(ntk_text_add(text,
-                       ", \"type\": \"%s\", \"reduction\": \"%s\", \"complete\": %s, "
-                       "\"tiles\": %" PRId64 ", \"done\": %" PRId64 ", \"symmetric\": %s",
-                       ntk_dtype_name(r->dtype), r->reduction,
-                       r->complete ? "true" : "false", r->tiles, r->done,
-                       r->symmetric ? "true" : "false"));
-  if (r->symmetric && r->complete)
+  NTK_TRY(ntk_text_add(
+      text,
+      ", \"type\": \"%s\", \"reduction\": \"%s\", \"complete\": %s, "
+      "\"store\": \"%s\", \"tiles\": %" PRId64 ", \"done\": %" PRId64 ", \"symmetric\": %s",
+      ntk_dtype_name(r->facts->dtype), r->file->reduction,
+      r->facts->complete ? "true" : "false", r->facts->half ? "half" : "full",
+      r->facts->tiles, r->facts->done, r->facts->symmetric ? "true" : "false"));
+  NTK_TRY(ntk_text_add(text, ", \"groups\": ["));
+  NTK_TRY(add_groups(r, "\"", "\"", text));
+  NTK_TRY(ntk_text_add(text, "]"));
+  if (r->facts->symmetric && r->facts->complete)
     NTK_TRY(ntk_text_add(text,
                          ", \"trace\": %.17g, \"asymmetry\": %.17g, \"diagonal\": [%.17g, "
                          "%.17g]",
@@ -386,9 +289,10 @@ ntk_status ntk_store_describe(const char *path, bool json, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
   reader r = {0};
   char *provenance = NULL;
-  NTK_TRY(open_reader(path, &r));
-  NTK_TRY(ntk_h5_get_text(r.path, r.file, "/provenance", &provenance));
-  if (r.symmetric && r.complete)
+  NTK_TRY(ntk_kernel_open(path, NULL, &r.file));
+  r.facts = ntk_kernel_get_facts(r.file);
+  NTK_TRY(ntk_h5_get_text(r.facts->path, r.file->file, "/provenance", &provenance));
+  if (r.facts->symmetric && r.facts->complete)
     NTK_TRY(look_at_matrix(&r));
   if (json)
     NTK_TRY(describe_json(&r, provenance, text));
@@ -396,6 +300,6 @@ ntk_status ntk_store_describe(const char *path, bool json, ntk_text *text) {
     NTK_TRY(describe_words(&r, provenance, text));
 done:
   ntk_free(&provenance);
-  close_reader(&r);
+  ntk_kernel_close(&r.file);
   return status;
 }

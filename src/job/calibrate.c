@@ -12,8 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* "model name" of the first processor. */
-static void cpu_model(char *name, size_t size) {
+void ntk_cpu_model(char *name, size_t size) {
   char line[256];
   (void)snprintf(name, size, "cpu");
   FILE *file = fopen("/proc/cpuinfo", "r");
@@ -31,7 +30,7 @@ static void cpu_model(char *name, size_t size) {
 /* One file name for what the rates depend on. */
 static ntk_status cache_path(const char *folder, ntk_text *path) {
   char cpu[128], key[512];
-  cpu_model(cpu, sizeof cpu);
+  ntk_cpu_model(cpu, sizeof cpu);
   (void)snprintf(key, sizeof key, "%s-%s-%dt-%s", cpu, ntk_blas_name(),
                  omp_get_max_threads(), ntk_version());
   for (char *c = key; *c; c++)

@@ -12,6 +12,9 @@
 NTK_CHECKED ntk_status ntk_calibrate(ntk_context *context, const char *path,
                                      bool recalibrate, ntk_rates *rates);
 
+/* "model name" of the first processor, "cpu" where it is not told. Local. */
+void ntk_cpu_model(char *name, size_t size);
+
 /* Puts rates that have grown (timings) into the cache, where it can be written. Collective.
  */
 NTK_CHECKED ntk_status ntk_calibrate_keep(ntk_context *context, const ntk_rates *rates);

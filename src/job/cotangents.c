@@ -8,13 +8,24 @@
 static const char *const names[2] = {"cotangents", "cotangents2"};
 
 /* What the options exclude among themselves. */
-static ntk_status check_options(const ntk_options *options) {
+static ntk_status check_options(const char *const paths[2], const char *selected) {
   ntk_status status = NTK_SUCCESS;
-  NTK_REQUIRE(ntk_options_string(options, names[0]), NTK_ERR_ARGUMENT,
+  NTK_REQUIRE(paths[0], NTK_ERR_ARGUMENT,
               "--cotangents2 is for the columns; --cotangents, for the rows, is missing");
-  NTK_REQUIRE(!ntk_options_string(options, "select-outputs"), NTK_ERR_ARGUMENT,
+  NTK_REQUIRE(!selected, NTK_ERR_ARGUMENT,
               "--select-outputs and --cotangents exclude each other; leave rows out of the "
               "cotangents");
+done:
+  return status;
+}
+
+/* Those of each sample of `data`, which are some of its whole. */
+static ntk_status pick_side(ntk_cotangents *c, int side, ntk_data *data) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_data *picked = NULL;
+  NTK_TRY(ntk_data_pick_alike(c->sides[side], data, &picked));
+  c->files[side] = c->sides[side];
+  c->sides[side] = picked;
 done:
   return status;
 }
@@ -51,20 +62,22 @@ done:
   return status;
 }
 
-ntk_status ntk_cotangents_open(ntk_context *context, const ntk_options *options,
-                               const ntk_graph *graph, const ntk_data *rows,
-                               const ntk_data *columns, ntk_cotangents *out) {
+ntk_status ntk_cotangents_open(ntk_context *context, const char *const paths[2],
+                               const char *selected, const ntk_graph *graph, ntk_data *rows,
+                               ntk_data *columns, ntk_cotangents *out) {
   ntk_status status = NTK_SUCCESS;
   ntk_cotangents c = {.outputs = ntk_graph_outputs(graph)};
-  if (!ntk_options_string(options, names[0]) && !ntk_options_string(options, names[1]))
+  if (!paths[0] && !paths[1])
     return NTK_SUCCESS;
-  NTK_TRY(check_options(options));
+  NTK_TRY(check_options(paths, selected));
   for (int side = 0; side < 2; side++) {
-    const char *path = ntk_options_string(options, names[side]);
-    if (!path)
+    if (!paths[side])
       continue;
-    NTK_TRY(ntk_data_open(context, path, "/cotangents", &c.sides[side]));
-    NTK_TRY(check_side(&c, side, side == 1 && columns ? columns : rows));
+    ntk_data *data = side == 1 && columns ? columns : rows, *whole = ntk_data_whole(data);
+    NTK_TRY(ntk_data_open(context, paths[side], "/cotangents", &c.sides[side]));
+    NTK_TRY(check_side(&c, side, whole));
+    if (c.per_sample[side] && whole != data)
+      NTK_TRY(pick_side(&c, side, data));
   }
   NTK_REQUIRE(c.sides[1] || !columns || !c.per_sample[0], NTK_ERR_ARGUMENT,
               "%s: --cotangents belong to the samples of the rows; the columns' are others "
@@ -80,9 +93,15 @@ done:
   return status;
 }
 
+ntk_data *ntk_cotangents_file(const ntk_cotangents *c, int side) {
+  return c->files[side] ? c->files[side] : c->sides[side];
+}
+
 void ntk_cotangents_close(ntk_cotangents *c) {
-  ntk_data_destroy(&c->sides[0]);
-  ntk_data_destroy(&c->sides[1]);
+  for (int side = 0; side < 2; side++) {
+    ntk_data_destroy(&c->sides[side]);
+    ntk_data_destroy(&c->files[side]);
+  }
   ntk_free(&c->rows);
 }
 
@@ -122,5 +141,30 @@ ntk_status ntk_cotangents_read(const ntk_cotangents *c, int side, int64_t first,
       sum_rows(c, dtype, to);
   }
 done:
+  return status;
+}
+
+ntk_status ntk_cotangents_seeds(const ntk_cotangents *given, int64_t selected,
+                                const int64_t *index, int64_t O, bool summed,
+                                ntk_dtype dtype, double **seeds) {
+  ntk_status status = NTK_SUCCESS;
+  const bool alike = given->sides[0] != NULL;
+  const int64_t count = summed ? 1 : alike ? given->count : selected;
+  void *values = NULL;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, count * O, sizeof **seeds, seeds));
+  if (alike) {
+    NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, count * O, ntk_dtype_bytes(dtype), &values));
+    NTK_TRY(ntk_cotangents_read(given, 0, 0, 1, summed, dtype, values));
+    ntk_convert(dtype, values, NTK_F64, *seeds, count * O);
+    goto done;
+  }
+  for (int64_t i = 0; i < selected; i++) {
+    if (summed)
+      (*seeds)[index[i]] = 1 / sqrt((double)selected);
+    else
+      (*seeds)[i * O + index[i]] = 1;
+  }
+done:
+  ntk_free(&values);
   return status;
 }

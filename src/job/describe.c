@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "io/data.h"
+#include "io/results.h"
 #include "io/store.h"
 #include "onnx/model.h"
 #include <string.h>
@@ -12,7 +13,7 @@ static ntk_status describe(ntk_context *context, const char *path, bool json,
   ntk_status status = NTK_SUCCESS;
   ntk_model *model = NULL;
   ntk_data *data = NULL;
-  int kind = ntk_store_is(path) ? 0 : ntk_data_is(path) ? 1 : 2;
+  int kind = ntk_store_is(path) ? 0 : ntk_results_are(path) ? 3 : ntk_data_is(path) ? 1 : 2;
   NTK_TRY_MPI(MPI_Bcast(&kind, 1, MPI_INT, 0, context->comm));
   NTK_REQUIRE(kind == 2 || !*model_options, NTK_ERR_ARGUMENT,
               "%s is no model: %s does not apply", path, model_options);
@@ -23,7 +24,8 @@ static ntk_status describe(ntk_context *context, const char *path, bool json,
   if (context->rank == 0)
     status = kind == 0   ? ntk_store_describe(path, json, text)
              : kind == 1 ? ntk_data_describe(data, json, text)
-                         : ntk_model_describe(model, json, text);
+             : kind == 2 ? ntk_model_describe(model, json, text)
+                         : ntk_results_describe(path, json, text);
   NTK_TRY(ntk_agree(context->comm, status));
 done:
   ntk_data_destroy(&data);

@@ -4,6 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
+ntk_status ntk_data_read_for(ntk_model *model, const char *path, const char *options,
+                             ntk_data **out) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_graph *graph = model->graph;
+  const char **names = NULL;
+  status = ntk_malloc(NTK_MEMORY_GENERAL, graph->input_count, sizeof *names, &names);
+  NTK_TRY(ntk_agree(model->context->comm, status));
+  for (int i = 0; i < graph->input_count; i++)
+    names[i] = graph->values[graph->inputs[i]].name;
+  NTK_TRY(
+      ntk_data_read_inputs(model->context, path, graph->input_count, names, options, out));
+done:
+  ntk_free(&names);
+  return status;
+}
+
 static ntk_shape squeezed(const ntk_shape *shape) {
   ntk_shape s = {0};
   for (int i = 0; i < shape->ndim; i++)
@@ -39,26 +55,24 @@ static bool find_permutation(const ntk_shape *data, const ntk_shape *model, char
   return true;
 }
 
-ntk_status ntk_data_fits(const ntk_data *data, const ntk_model *model) {
+static ntk_status part_fits(const ntk_data *data, ntk_data_part *part,
+                            const ntk_value *input, const ntk_model *model) {
   ntk_status status = NTK_SUCCESS;
-  const ntk_graph *graph = model->graph;
   char have[NTK_SHAPE_TEXT], want[NTK_SHAPE_TEXT], permutation[64];
-  NTK_REQUIRE(graph->input_count == 1, NTK_ERR_UNSUPPORTED,
-              "%s: the model has %d inputs; one is supported", model->path,
-              graph->input_count);
   const char *note = strcmp(model->batch_axis, "none") == 0 ? "" : " (1 on the batch axis)";
-  const ntk_value *input = &graph->values[graph->inputs[0]];
-  NTK_REQUIRE(ntk_dtype_is_real(input->dtype), NTK_ERR_UNSUPPORTED,
-              "%s: input '%s' is of type %s; real inputs are supported", model->path,
-              input->name, ntk_dtype_name(input->dtype));
-  const ntk_shape a = squeezed(&data->shape), b = squeezed(&input->shape);
+  NTK_REQUIRE(ntk_dtype_is_real(input->dtype) || !ntk_dtype_is_real(part->dtype),
+              NTK_ERR_ARGUMENT, "%s: the model's input '%s' is of type %s, the data %s",
+              data->path, input->name, ntk_dtype_name(input->dtype),
+              ntk_dtype_name(part->dtype));
+  part->is_exact = !ntk_dtype_is_real(input->dtype);
+  const ntk_shape a = squeezed(&part->shape), b = squeezed(&input->shape);
   const bool flat =
       (a.ndim <= 1 || b.ndim <= 1) && ntk_shape_size(&a) == ntk_shape_size(&b);
   if (flat || ntk_shape_equal(&a, &b))
     goto done;
-  (void)ntk_shape_text(&data->shape, have);
+  (void)ntk_shape_text(&part->shape, have);
   (void)ntk_shape_text(&input->shape, want);
-  if (find_permutation(&data->shape, &b, permutation, sizeof permutation))
+  if (find_permutation(&part->shape, &b, permutation, sizeof permutation))
     status = ntk_fail(NTK_ERR_SHAPE,
                       "%s: samples are %s, the model's input '%s' is %s%s; scantk dataset "
                       "--transpose %s would fit",
@@ -66,6 +80,18 @@ ntk_status ntk_data_fits(const ntk_data *data, const ntk_model *model) {
   else
     status = ntk_fail(NTK_ERR_SHAPE, "%s: samples are %s, the model's input '%s' is %s%s",
                       data->path, have, input->name, want, note);
+done:
+  return status;
+}
+
+ntk_status ntk_data_fits(ntk_data *data, const ntk_model *model) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_graph *graph = model->graph;
+  NTK_REQUIRE(data->part_count == graph->input_count, NTK_ERR_ARGUMENT,
+              "%s: the model has %d inputs, the data %d", data->path, graph->input_count,
+              data->part_count);
+  for (int i = 0; i < graph->input_count; i++)
+    NTK_TRY(part_fits(data, &data->parts[i], &graph->values[graph->inputs[i]], model));
 done:
   return status;
 }

@@ -4,6 +4,7 @@
 #include "io/store.h"
 #include "job/plan.h"
 #include "job/provenance.h"
+#include "job/weights.h"
 #include "tensor/blas.h"
 
 /* Samples of one sweep; ranks take such pieces in turn. */
@@ -14,7 +15,7 @@ typedef struct pass {
   ntk_data *data;
   ntk_dtype dtype;
   int64_t O;
-  ntk_net *net;
+  ntk_weights weights;
   ntk_sweep *sweep;
   void *inputs;    /* [PIECE, size of a sample] */
   double *outputs; /* [PIECE, O] */
@@ -24,9 +25,9 @@ typedef struct pass {
 
 static ntk_status allocate(pass *p, const ntk_graph *graph) {
   ntk_status status = NTK_SUCCESS;
-  const int64_t size = ntk_graph_size(graph, graph->inputs[0]);
-  NTK_TRY(ntk_net_create(graph, p->dtype, &p->net));
-  NTK_TRY(ntk_sweep_create(p->net, (ntk_sweep_limits){.samples = PIECE}, NULL, &p->sweep));
+  const int64_t size = ntk_graph_inputs(graph);
+  NTK_TRY(ntk_sweep_create(p->weights.net, (ntk_sweep_limits){.samples = PIECE}, NULL,
+                           &p->sweep));
   NTK_TRY(
       ntk_malloc(NTK_MEMORY_SWEEP, PIECE * size, ntk_dtype_bytes(p->dtype), &p->inputs));
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, PIECE * p->O, sizeof(double), &p->outputs));
@@ -34,15 +35,22 @@ done:
   return status;
 }
 
-static void count_correct(pass *p, int64_t first, int64_t n) {
-  for (int64_t i = 0; p->data->labels && i < n; i++) {
+static ntk_status count_correct(pass *p, int64_t first, int64_t n) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t labels[PIECE];
+  if (p->data->labels != NTK_LABELS_CLASSES)
+    return NTK_SUCCESS;
+  NTK_TRY(ntk_data_labels(p->data, first, n, labels));
+  for (int64_t i = 0; i < n; i++) {
     const double *row = p->outputs + i * p->O;
     int64_t best = 0;
     for (int64_t k = 1; k < p->O; k++)
       if (row[k] > row[best])
         best = k;
-    p->correct += best == p->data->labels[first + i];
+    p->correct += best == labels[i];
   }
+done:
+  return status;
 }
 
 static ntk_status run_pieces(pass *p) {
@@ -50,11 +58,10 @@ static ntk_status run_pieces(pass *p) {
   const int64_t N = ntk_data_samples(p->data), stride = (int64_t)PIECE * p->context->size;
   for (int64_t i = (int64_t)PIECE * p->context->rank; i < N; i += stride) {
     const int64_t n = N - i < PIECE ? N - i : PIECE;
-    const void *inputs = p->inputs;
     NTK_TRY(ntk_data_slice(p->data, i, n, p->dtype, p->inputs));
-    NTK_TRY(ntk_sweep_forward(p->sweep, n, &inputs, p->data->first + i));
+    NTK_TRY(ntk_sweep_forward_rows(p->sweep, n, p->inputs, p->data->first + i));
     ntk_sweep_outputs(p->sweep, p->outputs);
-    count_correct(p, i, n);
+    NTK_TRY(count_correct(p, i, n));
     NTK_TRY(ntk_store_write_outputs(p->store, 0, i, n, p->outputs));
   }
 done:
@@ -88,8 +95,14 @@ ntk_status ntk_forward_to_file(ntk_model *model, ntk_data *data, const char *opt
   NTK_TRY(ntk_options_parse_text(ntk_option_table("forward"), options, &parsed));
   p.dtype = ntk_options_string(parsed, "dtype")[1] == '6' ? NTK_F64 : NTK_F32;
   p.O = ntk_graph_outputs(model->graph);
+  status = ntk_model_check_weights(model);
+  if (status == NTK_SUCCESS)
+    status = ntk_data_refresh(data);
+  NTK_TRY(ntk_agree(model->context->comm, status));
+  NTK_TRY(ntk_model_settle(model));
   NTK_TRY(ntk_data_fits(data, model));
   NTK_TRY(ntk_store_check(p.context, path, bytes));
+  NTK_TRY(ntk_weights_create(p.context, model->graph, p.dtype, &p.weights));
   NTK_TRY(ntk_agree(p.context->comm, allocate(&p, model->graph)));
   NTK_TRY(create_store(&p, model, path));
   status = ntk_agree(p.context->comm, run_pieces(&p));
@@ -100,11 +113,13 @@ ntk_status ntk_forward_to_file(ntk_model *model, ntk_data *data, const char *opt
   NTK_TRY_MPI(
       MPI_Allreduce(MPI_IN_PLACE, &p.correct, 1, MPI_INT64_T, MPI_SUM, p.context->comm));
   if (accuracy)
-    *accuracy = data->labels ? (double)p.correct / (double)ntk_data_samples(data) : -1;
+    *accuracy = data->labels == NTK_LABELS_CLASSES
+                    ? (double)p.correct / (double)ntk_data_samples(data)
+                    : -1;
 done:
   (void)ntk_blas_set_threads(threads);
   ntk_sweep_destroy(&p.sweep);
-  ntk_net_destroy(&p.net);
+  ntk_weights_destroy(&p.weights);
   ntk_free(&p.inputs);
   ntk_free(&p.outputs);
   ntk_options_destroy(&parsed);

@@ -154,16 +154,17 @@ static double block_bytes(const ntk_network *network, const ntk_numeric *p, int6
   return (double)ntk_block_bytes(&spec, n, o);
 }
 
-/* Flops of a tile of B x B samples, Q x Q outputs. */
+/* Flops of a tile of B x B samples, Q x Q outputs; Jacobians are there. */
 static double tile_flops(const ntk_network *network, const ntk_numeric *p,
                          const ntk_rates *rates) {
   ntk_cost_shape shape = ntk_numeric_cost_shape(p, p->block, p->block, false);
   shape.outputs = p->outputs_block;
   double flops = 0;
-  for (int i = 0; i < network->groups->count; i++)
-    flops += ntk_cost_of(&network->groups->groups[i], p->orders[i], &shape, rates,
-                         network->constants[i].count)
-                 .flops;
+  for (int i = 0; i < network->groups->count; i++) {
+    const ntk_cost cost = ntk_cost_of(&network->groups->groups[i], p->orders[i], &shape,
+                                      rates, network->constants[i].count);
+    flops += cost.flops - cost.forming_flops;
+  }
   return flops;
 }
 
@@ -176,27 +177,37 @@ static double tile_bytes(const ntk_numeric *p) {
   return bytes * (p->reduction == NTK_REDUCE_DIAGONAL ? Q : Q * Q);
 }
 
-static int64_t halve(int64_t block) {
-  block = (block + 1) / 2;
+static int64_t smaller(int64_t block) {
+  block = 3 * block / 4;
   return block > 16 ? block / 16 * 16 : block;
 }
 
-/* The constants of design section 5; they depend on no rate, rank or free memory. */
+/* Does a block take more than design section 5 grants? */
+static bool is_too_large(const ntk_network *network, const ntk_rates *rates,
+                         const ntk_numeric *p) {
+  const double MiB = 1024.0 * 1024.0;
+  return block_bytes(network, p, p->block, p->outputs_block) > 1280 * MiB ||
+         tile_bytes(p) > 1024 * MiB || tile_flops(network, p, rates) > 5e11;
+}
+
+/* Enough tiles for many ranks; those that take no more than some hundredths of a second are
+ * cut further only where there are few. They depend on no rate, rank or free memory. */
 static void choose_block(const ntk_network *network, int64_t n1, int64_t n2,
                          const ntk_rates *rates, ntk_numeric *p) {
   const int64_t most = n1 > n2 ? n1 : n2;
-  const double MiB = 1024.0 * 1024.0;
   p->block = p->reduction == NTK_REDUCE_NONE ? 2048 / p->outputs_block : 2048;
   if (p->block < 1)
     p->block = 1;
   if (p->block > 16)
     p->block = p->block / 16 * 16;
-  while (p->block > 1 &&
-         (block_bytes(network, p, p->block, p->outputs_block) > 1280 * MiB ||
-          tile_bytes(p) > 1024 * MiB || tile_flops(network, p, rates) > 5e11))
-    p->block = halve(p->block);
-  while (halve(p->block) >= 32 && (most + p->block - 1) / p->block < 64)
-    p->block = halve(p->block);
+  while (p->block > 1 && is_too_large(network, rates, p))
+    p->block = smaller(p->block);
+  while (smaller(p->block) >= 32) {
+    const int64_t blocks = (most + p->block - 1) / p->block;
+    if (blocks >= 64 || (blocks >= 16 && tile_flops(network, p, rates) <= 4e9))
+      break;
+    p->block = smaller(p->block);
+  }
 }
 
 ntk_status ntk_numeric_choose(const ntk_network *network, int64_t n1, int64_t n2,

@@ -8,13 +8,14 @@
  * tried. */
 #define NTK_SWEEP_SHARE 0.33
 
-/* Seconds of a run by phase on this run's ranks, evenly dealt, by the plan's rates. */
+/* Seconds of the busiest rank of plan->machine by phase, by the plan's rates and layout. */
 typedef struct ntk_prediction {
-  double sweeps, contraction, writing;
+  double reading, sweeps, exchange, contraction, writing;
+  double sent_bytes; /* of factors, between all ranks */
 } ntk_prediction;
-void ntk_predict(const ntk_plan *plan, ntk_prediction *out); /* local, pure */
-
-/* Operations of sweeping every sample once, over all ranks. */
-double ntk_predict_sweep_flops(const ntk_plan *plan);
+void ntk_predict(const ntk_plan *plan, ntk_prediction *out);     /* local, pure */
+double ntk_prediction_seconds(const ntk_prediction *prediction); /* of all phases */
+/* The same where messages travel while tiles are contracted. */
+double ntk_prediction_overlapped(const ntk_prediction *prediction);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job/provenance.h"
 #include "base/memory.h"
+#include "dist/shares.h"
 #include "graph/graph.h"
 #include "io/store.h"
 #include "tensor/blas.h"
@@ -13,34 +14,25 @@
 /* ---- digests --------------------------------------------------------------------------
  */
 
-static int64_t share_start(int64_t n, int rank, int size) {
-  return n / size * rank + (rank < n % size ? rank : n % size);
+/* Adds a number of 128 bits, low and high. */
+static void add_words(const uint64_t *number, uint64_t sum[2]) {
+  const uint64_t low = sum[0] + number[0];
+  sum[1] += number[1] + (low < sum[0]);
+  sum[0] = low;
 }
 
-static ntk_status gather(ntk_context *context, int64_t n, uint64_t (*mine)[2],
-                         ntk_digests *out) {
+/* The sum of all ranks', on rank 0. */
+static ntk_status add_ranks(const ntk_context *context, uint64_t sum[2]) {
   ntk_status status = NTK_SUCCESS;
-  int *counts = NULL, *offsets = NULL;
-  MPI_Datatype pair = MPI_DATATYPE_NULL;
-  status = ntk_malloc(NTK_MEMORY_GENERAL, context->size, sizeof *counts, &counts);
-  if (status == NTK_SUCCESS)
-    status = ntk_malloc(NTK_MEMORY_GENERAL, context->size, sizeof *offsets, &offsets);
-  if (status == NTK_SUCCESS && context->rank == 0)
-    status = ntk_malloc(NTK_MEMORY_GENERAL, n, sizeof *out->each, &out->each);
+  uint64_t(*sums)[2] = NULL;
+  if (context->rank == 0)
+    status = ntk_malloc(NTK_MEMORY_GENERAL, context->size, sizeof *sums, &sums);
   NTK_TRY(ntk_agree(context->comm, status));
-  for (int r = 0; r < context->size; r++) {
-    offsets[r] = (int)share_start(n, r, context->size);
-    counts[r] = (int)share_start(n, r + 1, context->size) - offsets[r];
-  }
-  NTK_TRY_MPI(MPI_Type_contiguous(2, MPI_UINT64_T, &pair));
-  NTK_TRY_MPI(MPI_Type_commit(&pair));
-  NTK_TRY_MPI(MPI_Gatherv(mine, counts[context->rank], pair, out->each, counts, offsets,
-                          pair, 0, context->comm));
+  NTK_TRY_MPI(MPI_Gather(sum, 2, MPI_UINT64_T, sums, 2, MPI_UINT64_T, 0, context->comm));
+  for (int r = 1; sums && r < context->size; r++)
+    add_words(sums[r], sum);
 done:
-  if (pair != MPI_DATATYPE_NULL)
-    (void)MPI_Type_free(&pair);
-  ntk_free(&counts);
-  ntk_free(&offsets);
+  ntk_free(&sums);
   return status;
 }
 
@@ -48,28 +40,23 @@ ntk_status ntk_digests_create(ntk_context *context, ntk_data *data, ntk_dtype dt
                               ntk_digests *out) {
   ntk_status status = NTK_SUCCESS;
   const int64_t n = ntk_data_samples(data);
-  const int64_t first = share_start(n, context->rank, context->size);
-  const int64_t count = share_start(n, context->rank + 1, context->size) - first;
   const double start = ntk_seconds();
-  uint64_t(*mine)[2] = NULL;
-  NTK_REQUIRE(n <= INT32_MAX, NTK_ERR_UNSUPPORTED, "more than 2^31 samples");
-  status = ntk_malloc(NTK_MEMORY_GENERAL, count, sizeof *mine, &mine);
+  ntk_digest_share *mine = &out->mine;
+  mine->first = ntk_share_first(n, context->rank, context->size);
+  mine->count = ntk_share_first(n, context->rank + 1, context->size) - mine->first;
+  status = ntk_malloc(NTK_MEMORY_GENERAL, mine->count, sizeof *mine->values, &mine->values);
   if (status == NTK_SUCCESS)
-    status = ntk_data_digest(data, first, count, dtype, mine);
+    status = ntk_data_digest(data, mine->first, mine->count, dtype, mine->values);
   NTK_TRY(ntk_agree(context->comm, status));
-  NTK_TRY(gather(context, n, mine, out));
-  for (int64_t i = 0; out->each && i < n; i++) {
-    const uint64_t low = out->sum[0] + out->each[i][0];
-    out->sum[1] += out->each[i][1] + (low < out->sum[0]);
-    out->sum[0] = low;
-  }
+  for (int64_t i = 0; i < mine->count; i++)
+    add_words(mine->values[i], out->sum);
+  NTK_TRY(add_ranks(context, out->sum));
 done:
   (void)ntk_phase_add(context, NTK_PHASE_READ, start);
-  ntk_free(&mine);
   return status;
 }
 
-void ntk_digests_clear(ntk_digests *digests) { ntk_free(&digests->each); }
+void ntk_digests_clear(ntk_digests *digests) { ntk_free(&digests->mine.values); }
 
 /* ---- hosts and time -------------------------------------------------------------------
  */
@@ -128,7 +115,10 @@ static ntk_status write_run(const ntk_origin *o, ntk_text *text) {
   int length;
   (void)MPI_Get_library_version(mpi, &length);
   mpi[strcspn(mpi, "\n,")] = '\0';
-  NTK_TRY(add_word(text, "format", o->plan ? "scantk-kernel 1" : "scantk-outputs 1"));
+  NTK_TRY(add_word(text, "format",
+                   o->format ? o->format
+                   : o->plan ? "scantk-kernel 1"
+                             : "scantk-outputs 1"));
   NTK_TRY(add_word(text, "program", ntk_version()));
   NTK_TRY(add_word(text, "command", o->command_line));
   NTK_TRY(add_word(text, "date", ntk_utc_now(date)));
@@ -149,7 +139,10 @@ static ntk_status write_model(const ntk_model *m, ntk_text *text) {
   NTK_TRY(add_word(text, "model_sha256", m->sha256));
   NTK_TRY(add_word(text, "model_options", m->options));
   NTK_TRY(add_word(text, "batch_axis", m->batch_axis));
+  NTK_TRY(add_word(text, "output_name", m->output));
+  NTK_TRY(add_word(text, "parameters_file", m->parameters_path));
   NTK_TRY(add_word(text, "parameters_digest", m->parameter_digest));
+  NTK_TRY(add_word(text, "other_tensors_digest", m->others_digest));
   NTK_TRY(ntk_text_add(text, "  \"parameters\": ["));
   for (int i = 0; i < m->source_count; i++) {
     if (!m->sources[i].is_parameter)
@@ -182,11 +175,11 @@ static ntk_status write_plan(const ntk_plan *p, ntk_text *text) {
   return ntk_text_add(
       text,
       ",\n  \"algorithm\": \"%s\",\n  \"dtype\": \"%s\",\n  \"reduction\": \"%s\",\n"
-      "  \"reduction_scale\": \"%s\",\n  \"grid\": [%d, %d],\n  \"block\": [%" PRId64
+      "  \"reduction_scale\": \"%s\",\n  \"grid\": [%d, %d, %d],\n  \"block\": [%" PRId64
       ", %" PRId64 "],\n  \"memory_cap\": %" PRId64 ",\n  \"minimal_flops\": %.17g",
       ntk_algorithm_name(p->numeric.algorithm), ntk_dtype_name(p->numeric.dtype),
       ntk_reduction_name(p->numeric.reduction), p->numeric.trace_sum ? "sum" : "mean",
-      p->layout.grid_rows, p->layout.grid_columns, p->numeric.block,
+      p->layout.grid_rows, p->layout.grid_columns, p->layout.grid_depth, p->numeric.block,
       p->numeric.outputs_block, p->cap, p->minimal_flops);
 }
 
@@ -205,7 +198,20 @@ ntk_status ntk_provenance_write(const ntk_origin *o, ntk_text *text) {
                          &o->cotangent_digests[side], text));
   if (o->plan)
     NTK_TRY(write_plan(o->plan, text));
+  if (o->plan) {
+    NTK_TRY(ntk_text_add(text, ",\n  \"groups\": "));
+    NTK_TRY(ntk_text_add_json(text, o->plan->groups.text));
+  }
   NTK_TRY(ntk_text_add(text, "\n}\n"));
 done:
   return status;
+}
+
+int64_t ntk_provenance_room(const ntk_model *model, int64_t length) {
+  const int64_t unit = 16384;
+  int64_t names = 0;
+  for (int i = 0; i < model->source_count; i++)
+    if (model->sources[i].is_parameter)
+      names += (int64_t)strlen(model->sources[i].name) + 4; /* "", and a blank */
+  return names + ntk_job_blocks(length - names + 1, unit) * unit;
 }

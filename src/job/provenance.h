@@ -2,12 +2,13 @@
 #ifndef NTK_JOB_PROVENANCE_H
 #define NTK_JOB_PROVENANCE_H
 
+#include "io/store.h"
 #include "job/plan.h"
 
 /* Digests of the samples of a data set, shared out over the ranks. */
 typedef struct ntk_digests {
-  uint64_t (*each)[2]; /* [N] on rank 0, NULL elsewhere */
-  uint64_t sum[2];     /* mod 2^128, low and high, on rank 0 */
+  ntk_digest_share mine;
+  uint64_t sum[2]; /* of all ranks', mod 2^128, low and high, on rank 0 */
 } ntk_digests;
 /* Reads every sample once; also the check that all are finite. Collective. */
 NTK_CHECKED ntk_status ntk_digests_create(ntk_context *context, ntk_data *data,
@@ -27,9 +28,15 @@ typedef struct ntk_origin {
   const ntk_digests *digests;           /* [2], NULL: none */
   const ntk_digests *cotangent_digests; /* [2], of the plan's cotangents */
   const ntk_plan *plan;
+  const char *format; /* of the file; NULL: by the plan */
   const char *hosts, *command_line;
 } ntk_origin;
 NTK_CHECKED ntk_status ntk_provenance_write(const ntk_origin *origin, ntk_text *text);
+
+/* Bytes to reserve for a text of this length, so that files of one kernel are of one size
+ * whatever their hosts, paths and command lines: what is not names of parameters is rounded
+ * up to 16 KiB. Local. */
+int64_t ntk_provenance_room(const ntk_model *model, int64_t length);
 
 /* "2026-01-31T12:00:00Z" */
 const char *ntk_utc_now(char buffer[32]);

@@ -27,15 +27,19 @@ static int by_seconds(const void *a, const void *b) {
 /* ---- what to try ----------------------------------------------------------------------
  */
 
-static ntk_cost_shape shape_of(const ntk_plan *plan, const ntk_numeric *p) {
-  ntk_cost_shape shape = ntk_numeric_cost_shape(p, plan->shape.rows, plan->shape.columns,
-                                                plan->shape.symmetric);
-  shape.outputs = plan->network.outputs;
-  shape.outputs_block = p->outputs_block > 0 && p->outputs_block < shape.outputs
-                            ? p->outputs_block
-                            : shape.outputs;
-  shape.block = p->block > 0 ? p->block : 64;
-  return shape;
+/* With the blocks that would be chosen by operations alone. */
+static ntk_status find_shape(const ntk_plan *plan, const ntk_numeric *asked,
+                             ntk_cost_shape *shape) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_job_shape *s = &plan->shape;
+  const ntk_rates plain = ntk_rates_untimed(&plan->rates);
+  ntk_numeric p = *asked;
+  NTK_TRY(ntk_numeric_choose(&plan->network, s->rows, s->columns, s->symmetric, &plain,
+                             asked->block, asked->outputs_block, &p));
+  *shape = ntk_numeric_cost_shape(&p, s->rows, s->columns, s->symmetric);
+done:
+  ntk_numeric_clear(&p);
+  return status;
 }
 
 static double seconds_of(const ntk_plan *plan, int group, ntk_order order,
@@ -60,7 +64,8 @@ static ntk_trial trial_of(const ntk_plan *plan, const candidate *c,
                      .form = shape->form,
                      .dtype = shape->dtype,
                      .outputs = shape->outputs_block,
-                     .constant = &plan->network.constants[c->group]};
+                     .constant = &plan->network.constants[c->group],
+                     .block = shape->block};
 }
 
 /* All orders of all groups that may matter; on every rank, of the same rates. */
@@ -126,14 +131,17 @@ done:
 
 ntk_status ntk_trials_run(ntk_plan *plan, const ntk_numeric *numeric) {
   ntk_status status = NTK_SUCCESS;
-  const ntk_cost_shape shape = shape_of(plan, numeric);
+  ntk_cost_shape shape;
   candidate *candidates = NULL;
   ntk_text name = {0};
   int count = 0, tried = 0;
   double spent = 0;
   if (ntk_options_string(plan->options, "rates") || plan->network.groups->count == 0)
     return NTK_SUCCESS;
-  NTK_TRY(ntk_agree(plan->context->comm, list(plan, &shape, &candidates, &count)));
+  status = find_shape(plan, numeric, &shape);
+  if (status == NTK_SUCCESS)
+    status = list(plan, &shape, &candidates, &count);
+  NTK_TRY(ntk_agree(plan->context->comm, status));
   for (int i = 0; i < count && spent < budget; i++) {
     ntk_text_clear(&name);
     NTK_TRY(ntk_agree(plan->context->comm, name_of(plan, &candidates[i], &shape, &name)));

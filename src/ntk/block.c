@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/block.h"
 #include "ntk/pixels.h"
+#include "ntk/tie.h"
 
 const char *ntk_order_name(ntk_order order) {
   static const char *const names[] = {
@@ -21,6 +22,9 @@ ntk_form ntk_form_of(ntk_reduction reduction) {
     return NTK_FORM_FULL;
   }
 }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t take(int64_t *at, int64_t elements) {
   const int64_t start = *at;
@@ -52,10 +56,49 @@ static void place_d(const ntk_group *group, ntk_order order, ntk_form form, int6
   p->d = take(at, group->G * p->dg);
 }
 
+/* Strides of X in a block of n samples. */
+static void set_x_strides(const ntk_group *group, int64_t n, ntk_place *p) {
+  p->xt = group->row_K;
+  p->xn = group->T * p->xt;
+  p->xg = n * p->xn;
+  p->pixels_n = group->pixel_size;
+  p->pixels_g = n * p->pixels_n;
+}
+
+ntk_place ntk_place_role(const ntk_group *tie, const ntk_place *place, int r) {
+  const ntk_group *role = &tie->roles[r];
+  ntk_place p = {.x = place->role_x[r],
+                 .pixels = place->role_pixels[r],
+                 .d = place->role_d[r],
+                 .dt = role->C,
+                 .d_o = role->T * role->C,
+                 .j = -1};
+  p.dn = place->o * p.d_o;
+  p.dg = place->n * p.dn;
+  set_x_strides(role, place->n, &p);
+  return p;
+}
+
+static ntk_place place_tie(const ntk_group *tie, ntk_order order, int64_t n, int64_t o,
+                           int64_t *at) {
+  ntk_place p = {.x = -1, .pixels = -1, .d = -1, .j = -1, .n = n, .o = o};
+  for (int r = 0; r < 2; r++) {
+    const ntk_group *role = &tie->roles[r];
+    const int64_t samples = role->G * n;
+    p.role_x[r] = take(at, samples * role->T * role->row_K);
+    p.role_pixels[r] = take(at, samples * role->pixel_size);
+    p.role_d[r] =
+        ntk_tie_lacks_d(order, r) ? -1 : take(at, samples * o * role->T * role->C);
+  }
+  return p;
+}
+
 ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
                           int64_t o, int64_t *at) {
-  const int64_t G = group->G, T = group->T, K = group->K, C = group->C;
+  const int64_t G = group->G, K = group->K, C = group->C;
   ntk_place p = {.x = -1, .pixels = -1, .d = -1, .j = -1};
+  if (group->roles)
+    return place_tie(group, order, n, o, at);
   if (order == NTK_ORDER_OUTSIDE_IN && !group->unit_x) {
     p.j = take(at, n * o * G * C * K);
     p.jn = form == NTK_FORM_DIAGONAL ? G * C * K : o * G * C * K;
@@ -63,12 +106,8 @@ ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form
     return p;
   }
   if (!group->unit_x) {
-    p.xt = group->row_K;
-    p.xn = T * p.xt;
-    p.xg = n * p.xn;
+    set_x_strides(group, n, &p);
     p.x = take(at, G * p.xg);
-    p.pixels_n = group->pixel_size;
-    p.pixels_g = n * p.pixels_n;
     p.pixels = take(at, G * p.pixels_g);
   }
   if (order != NTK_ORDER_CONSTANT)
@@ -77,12 +116,29 @@ ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form
 }
 
 int64_t ntk_capture_x_elements(const ntk_group *group) {
-  return (group->G * group->T * group->K + 15) / 16 * 16;
+  return (group->G * group->T * ntk_formed_K(group) + 15) / 16 * 16;
+}
+
+/* Patches that one output's D is taken from, of the part that has most. */
+static int64_t patches_of_d(const ntk_group *group) {
+  int64_t elements = 0;
+  for (int s = 0; s < group->section_count; s++)
+    for (int d = 0; d < group->d_count; d++) {
+      const ntk_d_layout *l = &group->sections[s].d[d].layout;
+      if (l->window) /* columns at both ends may be of channels that are not all ours */
+        elements = most(elements, l->T1 * l->T2 * (l->C + 2 * ntk_window_taps(l->window)));
+    }
+  return elements;
 }
 
 int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group, ntk_order order) {
   const bool forms = order == NTK_ORDER_OUTSIDE_IN && !group->unit_x;
-  int64_t after = forms ? ntk_packed(group->K, group->T) + group->C * group->T : 0;
+  if (group->roles)
+    return most(ntk_capture_scratch(net, &group->roles[0], order),
+                ntk_capture_scratch(net, &group->roles[1], order));
+  int64_t after =
+      forms ? ntk_packed(ntk_formed_K(group), group->T) + group->C * group->T : 0;
+  after += patches_of_d(group);
   for (int s = 0; s < group->section_count; s++)
     for (int i = 0; i < group->x_count; i++) {
       const ntk_x_part *x = &group->sections[s].x[i];
@@ -95,9 +151,6 @@ int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group, ntk_orde
     }
   return ntk_capture_x_elements(group) + after;
 }
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- strips ---------------------------------------------------------------------------
  */
@@ -118,6 +171,8 @@ static bool is_jacobian(const ntk_group *group, ntk_order order) {
 static int64_t strip_samples(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t o) {
   const int64_t T = group->T, u = form == NTK_FORM_FULL ? o : 1;
+  if (group->roles)
+    return ntk_tie_samples(group);
   if (is_jacobian(group, order) || (order == NTK_ORDER_INSIDE_OUT && T == 1))
     return most(1, STRIP_COLUMNS / u);
   if (order == NTK_ORDER_LEFT_TO_RIGHT)
@@ -125,10 +180,13 @@ static int64_t strip_samples(const ntk_group *group, ntk_order order, ntk_form f
   return most(1, STRIP_COLUMNS / 2 / T);
 }
 
+/* Of the parts that are not rows. */
 static int64_t packed_pixels(const ntk_group *group, int64_t m) {
   int64_t elements = 0;
   for (int i = 0; i < group->x_count; i++) {
     const ntk_x_part *x = &group->sections[0].x[i];
+    if (x->use.one_hot)
+      elements += ntk_packed(m * group->T, 2);
     for (int64_t c = 0; x->pixels && c < ntk_pixel_classes(x->use.window); c++)
       elements +=
           ntk_packed(m * ntk_pixel_class_at(x->use.window, c).count, x->use.channels);
@@ -156,6 +214,10 @@ static int64_t packed_d(const ntk_group *group, ntk_order order, ntk_form form, 
 
 static ntk_strips strips_of(const ntk_group *group, ntk_order order, ntk_form form,
                             int64_t m, int64_t o) {
+  if (group->roles) {
+    const int64_t size = ntk_tie_strip_of(group, order, m, o).size;
+    return (ntk_strips){.samples = m, .d = size, .size = group->G * size};
+  }
   ntk_strips s = {.samples = m, .d = packed_d(group, order, form, m, o)};
   if (!is_jacobian(group, order)) {
     s.x = ntk_packed(m * group->T, group->row_K);
@@ -200,6 +262,8 @@ static int64_t pixels_scratch(const ntk_group *group, int64_t m) {
 int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t n, int64_t o) {
   const int64_t T = group->T, m = least(strip_samples(group, order, form, 1), n);
+  if (group->roles)
+    return ntk_tie_scratch(group, o);
   if (is_jacobian(group, order))
     return 0;
   if (order == NTK_ORDER_LEFT_TO_RIGHT)
@@ -212,4 +276,18 @@ int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form f
     elements = most(elements, least(n, ntk_contract_samples(u)) *
                                   least(n, strip_samples(group, order, form, u)) * (1 + u));
   return elements;
+}
+
+/* ---- tasks ----------------------------------------------------------------------------
+ */
+
+static int64_t pieces(int64_t all, int64_t size) { return (all + size - 1) / size; }
+
+int64_t ntk_task_samples(ntk_form form, int64_t rows, int64_t left, int64_t o,
+                         int64_t shares) {
+  const int64_t at_most = ntk_contract_samples(form == NTK_FORM_FULL ? o : 1);
+  const bool few = rows < NTK_PAIR_SAMPLES * shares || at_most < NTK_PAIR_SAMPLES;
+  const int64_t unit = few ? 1 : NTK_PAIR_SAMPLES, units = pieces(left, unit);
+  const int64_t share = most(1, least(units / shares, at_most / unit));
+  return left - most(0, units - share) * unit;
 }

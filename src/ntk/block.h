@@ -3,6 +3,7 @@
 #define NTK_NTK_BLOCK_H
 
 #include "autodiff/sweep.h"
+#include "base/meanwhile.h"
 #include "ntk/groups.h"
 #include <scantk/plan.h>
 
@@ -28,25 +29,34 @@ typedef enum ntk_form { NTK_FORM_FULL, NTK_FORM_TRACE, NTK_FORM_DIAGONAL } ntk_f
 ntk_form ntk_form_of(ntk_reduction reduction);
 
 /* A group's place in the buffer, in elements:
- *   X [g, n, t, k] and [g, n, pixels of its parts, channels] (pixels.h)
+ *   X [g, n, t, k] and [g, n, pixels of its parts, channels] (pixels.h), indices likewise
  *   D full [g, n, o, t, c] for T = 1, else [g, o, n, t, c]; trace [g, n, t, o, c]; diagonal
  *     [g, o, n, t, c]; left-to-right [g, n, chunk of 16 c, t, o, 16], zeros behind C
  *   J full and trace [n, o, g, c, k], diagonal [o, n, g, c, k]   (outside-in)
- * at -1: not stored. A group with unit X stores D only (T = K = 1). */
+ * at -1: not stored. A group with unit X stores D only (T = K = 1). A tie stores X of its
+ * roles, and D [g, n, o, t, c]. */
 typedef struct ntk_place {
   int64_t x, xg, xn, xt;
   int64_t pixels, pixels_g, pixels_n;
   int64_t d, dg, dn, d_o, dt, dchunk; /* dchunk: 0, or the stride of chunks of c */
   int64_t j, jn, jo;
+  int64_t n, o, role_x[2], role_pixels[2], role_d[2]; /* of a tie; see ntk_place_role */
 } ntk_place;
 
 /* Place of a group whose elements start at *at, which moves on (whole cache lines). */
 ntk_place ntk_place_group(const ntk_group *group, ntk_order order, ntk_form form, int64_t n,
                           int64_t o, int64_t *at);
 
+/* The place of a tie's role, within that of the tie. */
+ntk_place ntk_place_role(const ntk_group *tie, const ntk_place *place, int role);
+
 /* Scratch elements of one thread for capturing a group; of them those of X. */
 int64_t ntk_capture_scratch(const ntk_net *net, const ntk_group *group, ntk_order order);
 int64_t ntk_capture_x_elements(const ntk_group *group);
+/* Columns of X that products form J of: one-hot ones are not. */
+static inline int64_t ntk_formed_K(const ntk_group *group) {
+  return group->one_hot ? group->row_K : group->K;
+}
 
 /* Values and places of one chunk of samples, i0 .. i0 + n of the block. */
 typedef struct ntk_capture {
@@ -78,7 +88,8 @@ typedef struct ntk_constant_entry {
 } ntk_constant_entry;
 typedef struct ntk_constant {
   int64_t count;
-  ntk_constant_entry *entries; /* by o, then p; NULL: this group has none */
+  ntk_constant_entry *entries; /* by o, then p; NULL: this group has none. Of a tie: D of
+                                  role 1 (tie.h) */
 } ntk_constant;
 
 /* Vectors along k are packed in slices, channels of D in chunks. */
@@ -117,13 +128,22 @@ typedef struct ntk_pair {
   bool mirror; /* same block: the half with row >= column suffices */
   double scale;
   double *acc;
-  void *scratch; /* of this thread */
+  void *scratch;              /* of this thread */
+  const ntk_between *between; /* for this thread to do; NULL: nothing */
 } ntk_pair;
 /* The rows of samples i0 .. i0 + n, on the caller's thread; no two rows' rounding depends
  * on which are taken together. n is at most ntk_contract_samples. */
 void ntk_contract_f32(const ntk_pair *pair, int64_t i0, int64_t n);
 void ntk_contract_f64(const ntk_pair *pair, int64_t i0, int64_t n);
 int64_t ntk_contract_samples(int64_t o);
+
+/* Samples of the next task of a tile of `rows` row samples, the last of the `left` ones; 0
+ * where none is left. A task has one of `shares` parts of them: tasks shrink, as columns
+ * are fetched anew for each, and threads end together where the last ones are short. None
+ * has more than scratch is for, and few samples are cut so far that every thread has some.
+ */
+int64_t ntk_task_samples(ntk_form form, int64_t rows, int64_t left, int64_t o,
+                         int64_t shares);
 
 /* Packs strip `number` of a group from a row block of n samples and o outputs. */
 typedef struct ntk_packing {

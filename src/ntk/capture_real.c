@@ -4,11 +4,14 @@
 #include <omp.h>
 #include <string.h>
 
+#define im2col NTK_REAL(ntk_im2col)
+
 /* A thread's scratch: X of one sample; then what the operator needs to make it, and, once
- * it is made, X of one channel group packed and D of one output and channel group (sizes
- * as in ntk_capture_scratch). */
+ * it is made, X of one channel group packed and D of one output and channel group, or,
+ * where J is not formed, nothing; and at last the patches of that D (sizes as in
+ * ntk_capture_scratch). */
 typedef struct areas {
-  real *x, *work, *packed, *d;
+  real *x, *work, *packed, *d, *patches;
 } areas;
 
 static areas areas_of(const ntk_capture *c, const ntk_group *group) {
@@ -16,14 +19,34 @@ static areas areas_of(const ntk_capture *c, const ntk_group *group) {
   area.x = (real *)c->scratch + omp_get_thread_num() * c->scratch_stride;
   area.work = area.x + ntk_capture_x_elements(group);
   area.packed = area.work;
-  area.d = area.packed + ntk_packed(group->K, group->T);
+  area.d = area.packed + ntk_packed(ntk_formed_K(group), group->T);
+  area.patches = area.d + group->C * group->T;
   return area;
 }
 
 /* ---- X --------------------------------------------------------------------------------
  */
 
-/* Patches of one sample come from the operator: out rows (g,t) at g * ld_g + t * ld. */
+static void scale_rows(const ntk_x_part *x, int64_t T, const real *from, int64_t ld_from,
+                       real *to, int64_t ld) {
+  for (int64_t t = 0; t < T; t++)
+    for (int64_t k = 0; k < x->K; k++)
+      to[t * ld + k] = (real)x->scale * from[t * ld_from + k];
+}
+
+/* Patches of one sample's planes: out rows (g,t) at g * ld_g + t * ld. */
+static void fill_windows(const ntk_capture *c, const ntk_x_part *x, int64_t sample,
+                         real *out, int64_t G, int64_t T, int64_t ld_g, int64_t ld) {
+  const ntk_array value = ntk_sweep_value(c->sweep, x->value);
+  const real *from = (const real *)value.data + sample * value.outer + x->skip;
+  for (int64_t g = 0; g < G; g++, from += x->use.xg, out += ld_g) {
+    im2col(x->use.window, x->use.channels, from, out, ld);
+    if (x->scale != 1)
+      scale_rows(x, T, out, ld, out, ld);
+  }
+}
+
+/* Patches of other kinds come from the operator. */
 static void fill_patches(const ntk_capture *c, const ntk_x_part *x, int64_t sample,
                          real *out, int64_t G, int64_t T, int64_t ld_g, int64_t ld,
                          const areas *area) {
@@ -36,13 +59,10 @@ static void fill_patches(const ntk_capture *c, const ntk_x_part *x, int64_t samp
                     area->work);
   if (direct && x->scale == 1)
     return;
-  for (int64_t g = 0; g < G; g++)
-    for (int64_t t = 0; t < T; t++) {
-      real *to = out + g * ld_g + t * ld;
-      const real *from = direct ? to : area->x + (g * T + t) * x->K;
-      for (int64_t k = 0; k < x->K; k++)
-        to[k] = (real)x->scale * from[k];
-    }
+  for (int64_t g = 0; g < G; g++) {
+    real *to = out + g * ld_g;
+    scale_rows(x, T, direct ? to : area->x + g * T * x->K, direct ? ld : x->K, to, ld);
+  }
 }
 
 static void fill_strided(const ntk_capture *c, const ntk_x_part *x, int64_t sample,
@@ -52,7 +72,7 @@ static void fill_strided(const ntk_capture *c, const ntk_x_part *x, int64_t samp
   const real *from = NULL;
   if (x->value >= 0) {
     const ntk_array value = ntk_sweep_value(c->sweep, x->value);
-    from = (const real *)value.data + sample * value.outer;
+    from = (const real *)value.data + sample * value.outer + x->skip;
   }
   for (int64_t g = 0; g < G; g++)
     for (int64_t t = 0; t < T; t++) {
@@ -67,16 +87,18 @@ static void fill_strided(const ntk_capture *c, const ntk_x_part *x, int64_t samp
     }
 }
 
-/* X [g, t, k] of one section of one sample; without the parts kept as pixels if `rows`. */
+/* X [g, t, k] of one section of one sample; `rows`: of the parts kept as such. */
 static void fill_x(const ntk_capture *c, const ntk_group *group, const ntk_section *section,
                    int64_t sample, bool rows, real *out, int64_t ld_g, int64_t ld,
                    const areas *area) {
   for (int i = 0; i < group->x_count; i++) {
     const ntk_x_part *x = &section->x[i];
     const int64_t at = rows ? x->at : x->k0;
-    if (rows && x->pixels)
+    if (x->use.one_hot || (rows && x->pixels))
       continue;
-    if (x->value >= 0 && x->use.x_custom)
+    if (x->value >= 0 && x->use.window)
+      fill_windows(c, x, sample, out + at, group->G, section->T, ld_g, ld);
+    else if (x->value >= 0 && x->use.x_custom)
       fill_patches(c, x, sample, out + at, group->G, section->T, ld_g, ld, area);
     else
       fill_strided(c, x, sample, out + at, group->G, section->T, ld_g, ld);
@@ -90,13 +112,38 @@ static void keep_pixels(const ntk_capture *c, const ntk_group *group,
     if (!x->pixels)
       continue;
     const ntk_array value = ntk_sweep_value(c->sweep, x->value);
-    const int64_t size = x->use.channels * ntk_window_plane(x->use.window);
     for (int64_t g = 0; g < group->G; g++)
       NTK_REAL(ntk_pixels_keep)
     (x->use.window, x->use.channels, x->scale,
-     (const real *)value.data + sample * value.outer + g * size,
+     (const real *)value.data + sample * value.outer + x->skip + g * x->use.xg,
      (real *)c->buffer + place->pixels + g * place->pixels_g +
          (c->i0 + sample) * place->pixels_n + x->at);
+  }
+}
+
+/* Row of the table, counted from 0, that position t of a one-hot part looks up. */
+static real row_at(const ntk_capture *c, const ntk_x_part *x, int64_t sample, int64_t g,
+                   int64_t t) {
+  const ntk_use *u = &x->use;
+  const ntk_array value = ntk_sweep_value(c->sweep, x->value);
+  const real index = ((const real *)value.data)[sample * value.outer + g * u->xg +
+                                                t / u->T2 * u->xt1 + t % u->T2 * u->xt2];
+  return index < 0 ? index + (real)x->K : index;
+}
+
+/* Which rows of tables a section looks up, and their scales. */
+static void keep_indices(const ntk_capture *c, const ntk_group *group,
+                         const ntk_place *place, const ntk_section *section,
+                         int64_t sample) {
+  for (int i = 0; i < group->x_count; i++) {
+    const ntk_x_part *x = &section->x[i];
+    for (int64_t k = 0; x->use.one_hot && k < group->G * section->T; k++) {
+      const int64_t g = k / section->T, t = k % section->T;
+      real *to = (real *)c->buffer + place->pixels + g * place->pixels_g +
+                 (c->i0 + sample) * place->pixels_n + x->at + section->t0 + t;
+      to[0] = row_at(c, x, sample, g, t);
+      to[group->T] = (real)x->scale;
+    }
   }
 }
 
@@ -112,6 +159,8 @@ void NTK_REAL(ntk_capture_x)(const ntk_capture *c, const ntk_group *group,
           (real *)c->buffer + place->x + (c->i0 + i) * place->xn + section->t0 * place->xt;
       const areas area = areas_of(c, group);
       fill_x(c, group, section, i, true, out, place->xg, place->xt, &area);
+      if (group->one_hot)
+        keep_indices(c, group, place, section, i);
       if (group->pixel_size > 0)
         keep_pixels(c, group, place, i);
     }
@@ -137,6 +186,25 @@ static void copy_matrix(int64_t rows, int64_t columns, const real *from, int64_t
       out[r * ld + c] = from[r * dr + c * dc];
 }
 
+/* D of one sample, output and channel group, whose cotangent is `from`, as a strided array
+ * in *l: patches are made in `out`. Returns its first element. */
+static const real *strided_d(const ntk_d_part *part, const real *from, real *out,
+                             ntk_d_layout *l) {
+  *l = part->layout;
+  if (!l->window)
+    return from + part->skip;
+  const int64_t taps = ntk_window_taps(l->window), plane = ntk_window_plane(l->window);
+  const int64_t first = part->skip / taps, last = (part->skip + l->C - 1) / taps;
+  const int64_t columns = (last + 1 - first) * taps;
+  for (int64_t t = 0; t < l->T1; t++)
+    im2col(l->window, last + 1 - first, from + t * l->dt1 + first * plane,
+           out + t * l->T2 * columns, columns);
+  l->T2 *= l->T1;
+  l->T1 = 1;
+  l->dt2 = columns;
+  return out + part->skip - first * taps;
+}
+
 /* out[t, c] = D[t, c] of one sample, output and channel group. */
 static void copy_d(const ntk_d_layout *l, const real *from, real *out, int64_t ld) {
   for (int64_t t = 0; t < l->T1; t++)
@@ -150,19 +218,16 @@ static void copy_d_transposed(const ntk_d_layout *l, const real *from, real *out
                 l->T1 * l->T2);
 }
 
-/* Channels c0 .. of one sample and g into chunks of 16. */
-static void store_chunks(const ntk_capture *c, const ntk_place *place,
-                         const ntk_d_part *part, const real *from, int64_t ld_from,
-                         real *to) {
-  for (int64_t k = 0; k < part->layout.C;) {
-    ntk_d_layout layout = part->layout;
-    const int64_t at = part->c0 + k, room = NTK_CHUNK - at % NTK_CHUNK;
-    layout.C = room < layout.C - k ? room : layout.C - k;
-    for (int64_t o = 0; o < c->o; o++)
-      copy_d(&layout, from + o * ld_from + k * layout.dc,
-             to + at / NTK_CHUNK * place->dchunk + o * NTK_CHUNK + at % NTK_CHUNK,
-             place->dt);
-    k += layout.C;
+/* Channels c0 .. of one sample, output and g into chunks of 16. */
+static void store_chunks(const ntk_place *place, const ntk_d_layout *l, int64_t c0,
+                         const real *from, real *to) {
+  for (int64_t k = 0; k < l->C;) {
+    ntk_d_layout piece = *l;
+    const int64_t at = c0 + k, room = NTK_CHUNK - at % NTK_CHUNK;
+    piece.C = room < l->C - k ? room : l->C - k;
+    copy_d(&piece, from + k * l->dc, to + at / NTK_CHUNK * place->dchunk + at % NTK_CHUNK,
+           place->dt);
+    k += piece.C;
   }
 }
 
@@ -171,16 +236,17 @@ static void store_d(const ntk_capture *c, const ntk_group *group, const ntk_plac
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < c->n; i++)
     for (int64_t g = 0; g < group->G; g++) {
-      const real *from = (const real *)cot.data + i * cot.outer + g * part->layout.dg;
+      const real *at = (const real *)cot.data + i * cot.outer + g * part->layout.dg;
       real *to = (real *)c->buffer + place->d + g * place->dg + (c->i0 + i) * place->dn +
                  section->t0 * place->dt;
-      if (place->dchunk > 0) {
-        store_chunks(c, place, part, from, cot.inner, to);
-        continue;
+      for (int64_t o = 0; o < c->o; o++, to += place->d_o) {
+        ntk_d_layout l;
+        const real *from = strided_d(part, at + o * cot.inner, areas_of(c, group).work, &l);
+        if (place->dchunk > 0)
+          store_chunks(place, &l, part->c0, from, to);
+        else
+          copy_d(&l, from, to + part->c0, place->dt);
       }
-      for (int64_t o = 0; o < c->o; o++)
-        copy_d(&part->layout, from + o * cot.inner, to + o * place->d_o + part->c0,
-               place->dt);
     }
 }
 
@@ -189,22 +255,40 @@ static void store_d(const ntk_capture *c, const ntk_group *group, const ntk_plac
 
 /* J[o, c, k] of one channel group: a product for each output, or one where all of them lie
  * one behind the other, D and J alike. */
-static void form_group(const ntk_d_layout *l, const NTK_REAL(ntk_product) * all, int64_t o,
-                       int64_t stride, const real *from, int64_t jo, real *scratch) {
-  const int64_t T = l->T1 * l->T2;
-  const bool direct = l->T1 == 1 && (T == 1 || l->dt2 == 1);
-  const bool whole = direct && stride == l->C * l->dc && jo == l->C * all->ldc;
+static void form_group(const ntk_d_part *part, const NTK_REAL(ntk_product) * all, int64_t o,
+                       int64_t stride, const real *from, int64_t jo, const areas *area) {
+  const ntk_d_layout *given = &part->layout;
+  const int64_t T = given->T1 * given->T2;
+  const bool direct = given->T1 == 1 && (T == 1 || given->dt2 == 1);
+  const bool whole = direct && !given->window && stride == given->C * given->dc &&
+                     jo == given->C * all->ldc;
   NTK_REAL(ntk_product) product = *all;
-  product.rows = whole ? o * l->C : l->C;
-  product.lda = direct ? l->dc : T;
+  product.rows = whole ? o * given->C : given->C;
+  product.lda = direct ? given->dc : T;
   for (int64_t i = 0; i < (whole ? 1 : o); i++) {
-    product.a = from + i * stride;
+    ntk_d_layout l;
+    product.a = strided_d(part, from + i * stride, area->patches, &l);
     product.c = all->c + i * jo;
     if (!direct) {
-      copy_d_transposed(l, product.a, scratch);
-      product.a = scratch;
+      copy_d_transposed(&l, product.a, area->d);
+      product.a = area->d;
     }
     NTK_REAL(ntk_micro_get)()->multiply(&product);
+  }
+}
+
+/* J[o, c, row] += scale D[o, t, c]: D goes to the rows of the table that are looked up.
+ * `j` is the group's, its first column being the table's first row. */
+static void scatter_d(const ntk_capture *c, const ntk_x_part *x, const ntk_d_part *part,
+                      int64_t sample, int64_t g, ntk_array cot, const real *from,
+                      int64_t jo, int64_t K, real *j) {
+  const ntk_d_layout *l = &part->layout;
+  for (int64_t t = 0; t < l->T1 * l->T2; t++) {
+    real *to = j + (int64_t)row_at(c, x, sample, g, t);
+    const real *d = from + t / l->T2 * l->dt1 + t % l->T2 * l->dt2;
+    for (int64_t o = 0; o < c->o; o++)
+      for (int64_t k = 0; k < l->C; k++)
+        to[o * jo + k * K] += (real)x->scale * d[o * cot.inner + k * l->dc];
   }
 }
 
@@ -212,20 +296,35 @@ static void form_j(const ntk_capture *c, const ntk_group *group, const ntk_place
                    const ntk_section *section, const ntk_d_part *part, ntk_array cot,
                    int64_t i) {
   const ntk_d_layout *l = &part->layout;
-  const int64_t T = section->T, K = group->K;
+  const int64_t T = section->T, K = group->K, formed = ntk_formed_K(group);
   const areas area = areas_of(c, group);
   const real *from = (const real *)cot.data + i * cot.outer;
   real *j = (real *)c->buffer + place->j + (c->i0 + i) * place->jn + part->c0 * K;
-  fill_x(c, group, section, i, false, area.x, T * K, K, &area);
-  for (int64_t g = 0; g < group->G; g++) {
-    const NTK_REAL(ntk_product) all = {.columns = K,
-                                       .k = T,
-                                       .b = area.packed,
-                                       .c = j + g * group->C * K,
-                                       .ldc = K,
-                                       .add = group->section_count > 1};
-    NTK_REAL(ntk_micro_get)()->pack_columns(K, T, area.x + g * T * K, K, area.packed);
-    form_group(l, &all, c->o, cot.inner, from + g * l->dg, place->jo, area.d);
+  fill_x(c, group, section, i, group->one_hot, area.x, T * formed, formed, &area);
+  for (int64_t g = 0; g < group->G; g++, j += group->C * K) {
+    NTK_REAL(ntk_product)
+    all = {.columns = K,
+           .k = T,
+           .b = area.packed,
+           .c = j,
+           .ldc = K,
+           .add = group->section_count > 1};
+    for (int p = 0; p < (group->one_hot ? group->x_count : 1); p++) {
+      const ntk_x_part *x = &section->x[p];
+      const int64_t at = group->one_hot ? x->at : 0;
+      if (x->use.one_hot) {
+        scatter_d(c, x, part, i, g, cot, from + part->skip + g * l->dg, place->jo, K,
+                  j + x->k0);
+        continue;
+      }
+      if (group->one_hot) {
+        all.columns = x->K;
+        all.c = j + x->k0;
+      }
+      NTK_REAL(ntk_micro_get)
+      ()->pack_columns(all.columns, T, area.x + g * T * formed + at, formed, area.packed);
+      form_group(part, &all, c->o, cot.inner, from + g * l->dg, place->jo, &area);
+    }
   }
 }
 

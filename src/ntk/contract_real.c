@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/micro.h"
 #include "ntk/pixels.h"
+#include "ntk/tie.h"
 #include <string.h>
 
 /* Theta[n,o,m,p] += sum over g, t, s of A[n,t,m,s] E[n,o,t,m,p,s] with A = X1 X2^T and
@@ -49,6 +50,20 @@ static int64_t diagonal_of(const task *x) {
 /* ---- rows of Jacobians ----------------------------------------------------------------
  */
 
+/* Some slices of k at a time, so that no piece of work is long; sums are the same. */
+static void fold_in_pieces(const task *x, NTK_REAL(ntk_fold) fold) {
+  const int64_t piece = (int64_t)1 << 22; /* multiply-adds: a tenth of a millisecond */
+  const int64_t window = NTK_SLICE * (1 + piece / (fold.rows * fold.columns * NTK_SLICE));
+  const int64_t k = fold.k;
+  for (int64_t k0 = 0; k0 < k; k0 += window) {
+    fold.k = least(window, k - k0);
+    x->micro->fold(&fold);
+    fold.a += fold.k;
+    fold.b += ntk_packed(fold.columns, fold.k);
+    ntk_between_do(x->pair->between);
+  }
+}
+
 static void strip_of_jacobians(const task *x) {
   const ntk_pair *p = x->pair;
   const ntk_group *group = p->group;
@@ -67,7 +82,7 @@ static void strip_of_jacobians(const task *x) {
                                      .t = tile_at(x, o, x->i0),
                                      .ldt = tile_ld(x),
                                      .diagonal = diagonal_of(x)};
-    x->micro->fold(&fold);
+    fold_in_pieces(x, fold);
   }
 }
 
@@ -103,6 +118,24 @@ static const real *add_pixels(const task *x, const ntk_x_part *part, int64_t g, 
   return packed;
 }
 
+/* Adds where rows of a table meet themselves; moves the strip on. */
+static const real *add_matches(const task *x, const ntk_x_part *part, int64_t g, int64_t i,
+                               int64_t n, const real *packed, real *a) {
+  const ntk_place *place = x->pair->place1;
+  const int64_t T = x->pair->group->T, columns = x->m * T;
+  const real *rows = (const real *)x->pair->block1 + place->pixels + g * place->pixels_g +
+                     i * place->pixels_n + part->at;
+  for (int64_t k = 0; k < n * T; k++) {
+    const real *row = rows + k / T * place->pixels_n + k % T;
+    const real index = row[0], scale = row[T];
+    real *to = a + k * columns;
+#pragma omp simd
+    for (int64_t c = 0; c < columns; c++)
+      to[c] += packed[c] == index ? scale * packed[columns + c] : 0;
+  }
+  return packed + ntk_packed(columns, 2);
+}
+
 /* A[n, t, (m,s)] of row samples i .. i + n of one g, n = 1 where there are pixels. */
 static void form_a(const task *x, int64_t g, int64_t i, int64_t n, real *a, real *scratch) {
   const ntk_group *group = x->pair->group;
@@ -120,10 +153,13 @@ static void form_a(const task *x, int64_t g, int64_t i, int64_t n, real *a, real
     x->micro->multiply(&gram);
   else
     memset(a, 0, (size_t)(n * T * columns) * sizeof *a);
-  for (int part = 0; part < group->x_count; part++)
-    if (group->sections[0].x[part].pixels)
-      packed =
-          add_pixels(x, &group->sections[0].x[part], g, i, packed, a, columns, scratch);
+  for (int p = 0; p < group->x_count; p++) {
+    const ntk_x_part *part = &group->sections[0].x[p];
+    if (part->pixels)
+      packed = add_pixels(x, part, g, i, packed, a, columns, scratch);
+    else if (part->use.one_hot)
+      packed = add_matches(x, part, g, i, n, packed, a);
+  }
 }
 
 /* ---- inside-out -----------------------------------------------------------------------
@@ -170,6 +206,7 @@ static void strip_of_positions(const task *x, int64_t g, const real *d) {
   for (int64_t i = x->i0; i < x->i0 + x->n; i++) {
     if (p->mirror && x->j0 > i)
       continue;
+    ntk_between_do(p->between);
     form_a(x, g, i, 1, a, a + T * columns);
     for (int64_t o = 0; o < diagonals(p); o++) {
       const NTK_REAL(ntk_fold_positions) fold = {.T = T,
@@ -249,6 +286,7 @@ static void left_to_right_tile(const task *x, const tile *l, int64_t g, const re
     form_a(x, g, l->i + i, 1, l->a + i * T * x->m * T, l->f);
   for (int64_t c = 0; c < chunks; c += step) {
     const int64_t count = least(step, chunks - c);
+    ntk_between_do(p->between);
     for (int64_t j = 0; j < x->m; j++)
       for (int64_t i = 0; i < l->n; i++)
         if (is_needed(x, l, i, j))
@@ -334,6 +372,10 @@ static void contract_strip(const task *x, int64_t g, const real *d) {
 
 void NTK_REAL(ntk_contract)(const ntk_pair *p, int64_t i0, int64_t n) {
   const bool full = p->form == NTK_FORM_FULL;
+  if (p->group->roles) {
+    NTK_REAL(ntk_tie_contract)(p, i0, n);
+    return;
+  }
   const ntk_strips whole = ntk_strips_of(p->group, p->order, p->form, p->n2, p->o2);
   const int64_t columns = p->mirror ? least(i0 + n, p->n2) : p->n2; /* that are needed */
   task x = {.pair = p,
@@ -346,6 +388,7 @@ void NTK_REAL(ntk_contract)(const ntk_pair *p, int64_t i0, int64_t n) {
     x.m = least(whole.samples, p->n2 - x.j0);
     const ntk_strips s = ntk_strips_of(p->group, p->order, p->form, x.m, p->o2);
     x.strip = (const real *)p->packed2 + x.j0 / whole.samples * whole.size;
+    ntk_between_do(p->between);
     if (p->group->unit_x || p->order == NTK_ORDER_OUTSIDE_IN) {
       strip_of_jacobians(&x);
       continue;

@@ -17,7 +17,8 @@ typedef struct ntk_cost_shape {
 
 typedef struct ntk_cost {
   double flops, bytes, seconds;
-  double factor_bytes; /* of one sample */
+  double forming_flops, forming_seconds; /* of these: of Jacobians, once per sample */
+  double factor_bytes;                   /* of one sample */
 } ntk_cost;
 
 /* The cost of contracting a group in an order. CONSTANT: entries is the number of sparse
@@ -25,10 +26,20 @@ typedef struct ntk_cost {
 ntk_cost ntk_cost_of(const ntk_group *group, ntk_order order, const ntk_cost_shape *shape,
                      const ntk_rates *rates, int64_t entries);
 
+/* The share of a group's operations that does not depend on its number of channels, or
+ * (along_k) of columns of X. */
+double ntk_cost_fixed_share(const ntk_group *group, ntk_order order,
+                            const ntk_cost_shape *shape, bool along_k);
+
 /* An order whose workspace exceeds 1 GiB is not a candidate; left-to-right is for full
- * kernels; constant needs its entries. */
+ * kernels; constant needs its entries; a tie has no other but it and inside-out. */
 bool ntk_order_is_candidate(const ntk_group *group, ntk_order order,
                             const ntk_cost_shape *shape, const ntk_constant *constant);
+
+/* Does it take fewer operations to form the Jacobian of a tie's tensor than to contract its
+ * roles and what is between them? For `outputs` cotangents, for any number of samples. */
+bool ntk_cost_prefers_dense(const ntk_group *tie, ntk_form form, int64_t outputs,
+                            const ntk_constant *constant);
 
 /* The cheapest candidate by predicted seconds. */
 ntk_order ntk_order_choose(const ntk_group *group, const ntk_cost_shape *shape,

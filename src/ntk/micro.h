@@ -70,6 +70,9 @@ typedef struct NTK_REAL(ntk_micro) {
                int64_t stride, real *to);
   /* Vector i of length k at from + i, its elements ld apart. */
   void (*pack_columns)(int64_t count, int64_t k, const real *from, int64_t ld, real *to);
+  /* The same of the elements j .. j + n of each, which stand at from + i alone. */
+  void (*pack_some)(int64_t count, int64_t k, int64_t j, int64_t n, const real *from,
+                    int64_t ld, real *to);
   /* chunks x p x 16 columns of length T from [chunks, T, p, 16]. */
   void (*pack_chunks)(int64_t chunks, int64_t T, int64_t p, const real *from, real *to);
   void (*multiply)(const NTK_REAL(ntk_product) *);
@@ -93,6 +96,9 @@ typedef struct NTK_REAL(ntk_micro) {
 #define NTK_MICRO(width) NTK_MICRO_F32(width)
 #define NTK_MICRO_F32(width) NTK_MICRO_JOIN(f32, width)
 #endif
+
+/* The i-th of those that the processor has, the widest first; NULL behind the last. */
+const NTK_REAL(ntk_micro) * NTK_REAL(ntk_micro_at)(int i);
 
 /* The widest that the processor has; SCANTK_SIMD=portable|avx2|avx512 in the environment
  * asks for a narrower one. */

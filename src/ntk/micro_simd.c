@@ -131,20 +131,25 @@ INLINE void pack_rows(int64_t columns, int64_t k, const real *from, int64_t ld, 
     pack_row(columns, from + j * ld, out + j * width);
 }
 
-static void pack_columns(int64_t count, int64_t k, const real *from, int64_t ld, real *to) {
+static void pack_some(int64_t count, int64_t k, int64_t first, int64_t n, const real *from,
+                      int64_t ld, real *to) {
   enum { BLOCK = 16 }; /* rows, so that whole ones are read */
-  for (int64_t j = 0; j < k; j += BLOCK) {
+  for (int64_t j = first, rows; j < first + n; j += rows, from += rows * ld) {
     const int64_t k0 = j / NTK_SLICE * NTK_SLICE, kc = least(NTK_SLICE, k - k0);
-    const int64_t rows = least(BLOCK, k - j);
+    rows = least(least(BLOCK, first + n - j), k0 + kc - j);
     for (int64_t i = 0; i < count; i += PANEL) {
       const int64_t columns = least(PANEL, count - i), width = round_up(columns, LANES);
       real *out = to + k0 * round_up(count, NTK_CHUNK) + i * kc + (j - k0) * width;
       if (columns == PANEL)
-        pack_rows(PANEL, rows, from + j * ld + i, ld, out);
+        pack_rows(PANEL, rows, from + i, ld, out);
       else
-        pack_rows(columns, rows, from + j * ld + i, ld, out);
+        pack_rows(columns, rows, from + i, ld, out);
     }
   }
+}
+
+static void pack_columns(int64_t count, int64_t k, const real *from, int64_t ld, real *to) {
+  pack_some(count, k, 0, k, from, ld, to);
 }
 
 static void pack_chunks(int64_t chunks, int64_t T, int64_t p, const real *from, real *to) {
@@ -165,15 +170,33 @@ static void pack_chunks(int64_t chunks, int64_t T, int64_t p, const real *from, 
 /* ---- the kernel -----------------------------------------------------------------------
  */
 
-/* c[rows][PANEL] = `rows` rows of a times a panel of `vectors` vectors, k terms. */
-INLINE void multiply_tile(int rows, int vectors, int64_t k, const real *a, int64_t lda,
-                          const real *b, real *c) {
-  vector sum[ROWS][VECTORS];
-#pragma GCC unroll 8
-  for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; v++)
-      sum[i][v] = (vector){0};
+/* Columns that will be needed next come into the second cache meanwhile: `lines` of them
+ * every STEP terms of a tile. Without it few rows wait for them a sixth of their time. */
+typedef struct ahead {
+  const char *next;
+  int64_t lines;
+} ahead;
+
+enum { LINE = 64, STEP = 64 };
+
+/* While `rows` go against the columns i0 .. end of a slice: as many behind these. */
+INLINE ahead ahead_of(const real *slice, int64_t kc, int64_t i0, int64_t end,
+                      int64_t rows) {
+  const int64_t tiles = (rows + ROWS - 1) / ROWS * ((end - i0 + PANEL - 1) / PANEL);
+  const int64_t steps = tiles * ((kc + STEP - 1) / STEP);
+  const int64_t lines = (end - i0) * kc * (int64_t)sizeof(real) / LINE;
+  return (ahead){(const char *)(slice + end * kc), (lines + steps - 1) / steps};
+}
+
+INLINE ahead fetch(ahead after) {
+  for (int64_t i = 0; i < after.lines; i++, after.next += LINE)
+    __builtin_prefetch(after.next, 0, 2);
+  return after;
+}
+
+/* sum += `rows` rows of a times a panel of `vectors` vectors, k terms. */
+INLINE void multiply_step(int rows, int vectors, int64_t k, const real *a, int64_t lda,
+                          const real *b, vector sum[ROWS][VECTORS]) {
   for (int64_t j = 0; j < k; j++) {
     vector right[VECTORS];
 #pragma GCC unroll 8
@@ -187,19 +210,37 @@ INLINE void multiply_tile(int rows, int vectors, int64_t k, const real *a, int64
         sum[i][v] += left * right[v];
     }
   }
+}
+
+/* c[rows, columns], leading dimension ldc, = the same. */
+INLINE ahead multiply_tile(int rows, int vectors, int64_t k, const real *a, int64_t lda,
+                           const real *b, real *c, int64_t ldc, ahead after) {
+  vector sum[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++)
-      *(vector *)(c + (int64_t)i * PANEL + (int64_t)v * LANES) = sum[i][v];
+      sum[i][v] = (vector){0};
+  for (int64_t j = 0; j < k; j += STEP) {
+    after = fetch(after);
+    multiply_step(rows, vectors, least(STEP, k - j), a + j, lda,
+                  b + j * (int64_t)vectors * LANES, sum);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++)
+      *(unaligned *)(c + i * ldc + (int64_t)v * LANES) = sum[i][v];
+  return after;
 }
 
-typedef void (*tile_fn)(int64_t k, const real *a, int64_t lda, const real *b, real *c);
+typedef ahead (*tile_fn)(int64_t k, const real *a, int64_t lda, const real *b, real *c,
+                         int64_t ldc, ahead after);
 /* clang-format off */
 #define TILE(rows, vectors)                                                                \
-  static void tile_##rows##_##vectors(int64_t k, const real *a, int64_t lda,               \
-                                      const real *b, real *c) {                            \
-    multiply_tile(rows, vectors, k, a, lda, b, c);                                         \
+  static ahead tile_##rows##_##vectors(int64_t k, const real *a, int64_t lda,              \
+                                       const real *b, real *c, int64_t ldc, ahead after) { \
+    return multiply_tile(rows, vectors, k, a, lda, b, c, ldc, after);                      \
   }
 #define TILES(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3)
 #define NAMES(rows) {tile_##rows##_1, tile_##rows##_2, tile_##rows##_3}
@@ -245,13 +286,20 @@ INLINE void put_row(int64_t columns, const real *c, bool add, real *to) {
 INLINE void multiply_group(const NTK_REAL(ntk_product) * x, const real *slice, int64_t k0,
                            int64_t kc, int64_t i0, int64_t end) {
   const bool add = x->add || k0 > 0;
+  ahead after = ahead_of(slice, kc, i0, end, x->rows);
   real c[ROWS * PANEL] __attribute__((aligned(64)));
   for (int64_t r0 = 0; r0 < x->rows; r0 += ROWS) {
     const int64_t rows = least(ROWS, x->rows - r0);
     for (int64_t i = i0; i < end; i += PANEL) {
       const panel p = panel_at(slice, x->columns, kc, i);
       real *to = x->c + r0 * x->ldc + i;
-      tiles[rows - 1][p.vectors - 1](kc, x->a + r0 * x->lda + k0, x->lda, p.b, c);
+      const tile_fn tile = tiles[rows - 1][p.vectors - 1];
+      const real *left = x->a + r0 * x->lda + k0;
+      if (!add && p.columns == (int64_t)p.vectors * LANES) {
+        after = tile(kc, left, x->lda, p.b, to, x->ldc, after);
+        continue;
+      }
+      after = tile(kc, left, x->lda, p.b, c, PANEL, after);
       for (int64_t r = 0; r < rows; r++)
         if (p.columns == PANEL)
           put_row(PANEL, c + r * PANEL, add, to + r * x->ldc);
@@ -269,6 +317,13 @@ static void multiply(const NTK_REAL(ntk_product) * x) {
     for (int64_t i0 = 0; i0 < x->columns; i0 += step)
       multiply_group(x, slice, k0, kc, i0, least(i0 + step, x->columns));
   }
+}
+
+/* The sums of a tile travel from far while its products are made. */
+INLINE void fetch_rows(const NTK_REAL(ntk_fold) * x, int64_t r0, int64_t rows, int64_t i0) {
+  for (int64_t r = r0; r < r0 + rows; r++)
+    for (int64_t i = 0; i < PANEL; i += LINE / (int64_t)sizeof(double))
+      __builtin_prefetch(x->t + r * x->ldt + i0 + i, 1);
 }
 
 INLINE void fold_rows(const NTK_REAL(ntk_fold) * x, int64_t r0, int64_t rows, int64_t i0,
@@ -290,12 +345,15 @@ INLINE void fold_rows(const NTK_REAL(ntk_fold) * x, int64_t r0, int64_t rows, in
 /* Rows against the panels i0 .. end of a slice. */
 INLINE void fold_group(const NTK_REAL(ntk_fold) * x, const real *slice, int64_t k0,
                        int64_t kc, int64_t i0, int64_t end) {
+  ahead after = ahead_of(slice, kc, i0, end, x->rows);
   real c[ROWS * PANEL] __attribute__((aligned(64)));
   for (int64_t r0 = 0; r0 < x->rows; r0 += ROWS) {
     const int64_t rows = least(ROWS, x->rows - r0);
     for (int64_t i = i0; i < end && i <= r0 + rows - 1 + x->diagonal; i += PANEL) {
       const panel p = panel_at(slice, x->columns, kc, i);
-      tiles[rows - 1][p.vectors - 1](kc, x->a + r0 * x->lda + k0, x->lda, p.b, c);
+      fetch_rows(x, r0, rows, i);
+      after = tiles[rows - 1][p.vectors - 1](kc, x->a + r0 * x->lda + k0, x->lda, p.b, c,
+                                             PANEL, after);
       if (p.columns == PANEL)
         fold_rows(x, r0, rows, i, PANEL, c);
       else
@@ -315,7 +373,7 @@ static void fold(const NTK_REAL(ntk_fold) * x) {
 
 /* Sums over the rows t of one u, for a group of panels; then over s, into t[m]. */
 INLINE void fold_unit(const NTK_REAL(ntk_fold_positions) * x, const real *slice,
-                      const real *a, int64_t kc, int64_t i0, double *out) {
+                      const real *a, int64_t kc, int64_t i0, ahead *after, double *out) {
   const int64_t columns = x->m * x->T, end = least(i0 + (int64_t)GROUP * PANEL, columns);
   real c[ROWS * PANEL] __attribute__((aligned(64)));
   real sums[GROUP * PANEL] __attribute__((aligned(64)));
@@ -325,7 +383,8 @@ INLINE void fold_unit(const NTK_REAL(ntk_fold_positions) * x, const real *slice,
     for (int64_t i = i0; i < end; i += PANEL) {
       const panel p = panel_at(slice, columns, kc, i);
       real *restrict sum = sums + (i - i0);
-      tiles[rows - 1][p.vectors - 1](kc, a + t0 * x->lda, x->lda, p.b, c);
+      *after = tiles[rows - 1][p.vectors - 1](kc, a + t0 * x->lda, x->lda, p.b, c, PANEL,
+                                              *after);
       for (int64_t r = 0; r < rows; r++) {
         const real *restrict s = x->s + (t0 + r) * x->lds + i;
         for (int64_t j = 0; j < p.columns; j++)
@@ -347,10 +406,14 @@ static void fold_positions(const NTK_REAL(ntk_fold_positions) * x) {
   for (int64_t k0 = 0; k0 < x->k; k0 += NTK_SLICE) {
     const int64_t kc = least(NTK_SLICE, x->k - k0);
     for (int64_t v = 0; v < x->v; v++)
-      for (int64_t i0 = 0; i0 < columns; i0 += (int64_t)GROUP * PANEL)
+      for (int64_t i0 = 0; i0 < columns; i0 += (int64_t)GROUP * PANEL) {
+        const real *slice = x->b + (v * x->k + k0) * padded;
+        ahead after = ahead_of(slice, kc, i0, least(i0 + (int64_t)GROUP * PANEL, columns),
+                               x->u * x->T);
         for (int64_t u = 0; u < x->u; u++)
-          fold_unit(x, x->b + (v * x->k + k0) * padded, x->a + u * x->stride_a + k0, kc, i0,
+          fold_unit(x, slice, x->a + u * x->stride_a + k0, kc, i0, &after,
                     x->t + u * x->ldt + v);
+      }
   }
 }
 
@@ -465,6 +528,7 @@ static void transpose(int64_t rows, int64_t columns, const real *from, int64_t l
 const NTK_REAL(ntk_micro) NTK_MICRO(NTK_WIDTH_NAME) = {.name = TEXT(NTK_WIDTH_NAME),
                                                        .pack = pack,
                                                        .pack_columns = pack_columns,
+                                                       .pack_some = pack_some,
                                                        .pack_chunks = pack_chunks,
                                                        .multiply = multiply,
                                                        .fold = fold,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
+#include "ntk/cost.h"
 #include "ntk/engine.h"
 #include <string.h>
 
@@ -48,12 +49,18 @@ done:
   return status;
 }
 
+/* What may have a D that no sample changes: of a tie role 1. */
+static const ntk_group *maybe_constant(const ntk_group *group) {
+  return group->roles ? &group->roles[1] : group;
+}
+
 static void collect(void *user, int value, ntk_array cot) {
   collector *c = user;
   for (int i = 0; i < c->network->groups->count; i++) {
     const ntk_group *group = &c->network->groups->groups[i];
     if (!c->lists[i])
       continue;
+    group = maybe_constant(group);
     for (int s = 0; s < group->section_count; s++)
       for (int d = 0; d < group->d_count && c->status == NTK_SUCCESS; d++)
         if (group->sections[s].d[d].root == value)
@@ -104,12 +111,38 @@ done:
   return status;
 }
 
+/* D of a tie's role, where most of it is zero. */
+static ntk_status keep(const ntk_group *role, int64_t outputs, nonzero **lists,
+                       const int64_t *lengths, ntk_constant *out) {
+  ntk_status status = NTK_SUCCESS;
+  int64_t count = 0;
+  for (int64_t o = 0; o < outputs; o++)
+    count += lengths[o];
+  if (count > outputs * role->T * role->C / 4)
+    return NTK_SUCCESS;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, count, sizeof *out->entries, &out->entries));
+  for (int64_t o = 0; o < outputs; o++)
+    for (int64_t i = 0; i < lengths[o]; i++)
+      out->entries[out->count++] = (ntk_constant_entry){
+          .o = (int)o, .t = lists[o][i].t, .s = lists[o][i].c, .e = lists[o][i].d};
+done:
+  return status;
+}
+
+static ntk_status find_constant(const ntk_group *group, int64_t outputs, nonzero **lists,
+                                const int64_t *lengths, ntk_constant *out) {
+  return (group->roles ? keep : multiply)(maybe_constant(group), outputs, lists, lengths,
+                                          out);
+}
+
 static bool is_constant(const ntk_sweep *sweep, const ntk_group *group) {
+  group = maybe_constant(group);
   if (group->unit_x || group->G != 1)
     return false;
   for (int s = 0; s < group->section_count; s++)
     for (int d = 0; d < group->d_count; d++)
-      if (ntk_sweep_is_per_sample(sweep, group->sections[s].d[d].root))
+      if (group->sections[s].d[d].layout.window ||
+          ntk_sweep_is_per_sample(sweep, group->sections[s].d[d].root))
         return false;
   return true;
 }
@@ -142,8 +175,8 @@ static ntk_status find_constants(ntk_network *network) {
   }
   for (int64_t i = 0; i < count; i++)
     if (c.lists[i])
-      NTK_TRY(multiply(&network->groups->groups[i], network->outputs, c.lists[i],
-                       c.lengths[i], &network->constants[i]));
+      NTK_TRY(find_constant(&network->groups->groups[i], network->outputs, c.lists[i],
+                            c.lengths[i], &network->constants[i]));
 done:
   for (int64_t i = 0; i < count && c.lists && c.lengths; i++) {
     for (int64_t o = 0; c.lists[i] && o < network->outputs; o++)
@@ -157,33 +190,85 @@ done:
   return status;
 }
 
-ntk_status ntk_network_create(const ntk_graph *graph, ntk_dtype dtype, bool jacobian,
+static void clear_constants(ntk_network *network) {
+  for (int i = 0; network->groups && network->constants && i < network->groups->count;
+       i++) {
+    ntk_free(&network->constants[i].entries);
+    network->constants[i].count = 0;
+  }
+}
+
+static void clear_groups(ntk_network *network) {
+  clear_constants(network);
+  ntk_free(&network->constants);
+  ntk_groups_destroy(&network->groups);
+}
+
+static ntk_status make_groups(ntk_network *network, bool jacobian, const bool *dense) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_groups_create(network->net, jacobian, dense, &network->groups));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, network->groups->count, sizeof(ntk_constant),
+                     &network->constants));
+  if (network->has_constants)
+    NTK_TRY(find_constants(network));
+done:
+  return status;
+}
+
+/* Tied tensors whose Jacobian is cheaper than what ties take get that. */
+static ntk_status choose_ties(ntk_network *network, ntk_form form) {
+  ntk_status status = NTK_SUCCESS;
+  bool *dense = NULL, any = false;
+  NTK_TRY(
+      ntk_calloc(NTK_MEMORY_GENERAL, network->graph->value_count, sizeof *dense, &dense));
+  for (int i = 0; i < network->groups->count; i++) {
+    const ntk_group *group = &network->groups->groups[i];
+    if (group->roles &&
+        ntk_cost_prefers_dense(group, form, network->outputs, &network->constants[i]))
+      dense[group->source] = any = true;
+  }
+  if (!any)
+    goto done;
+  clear_groups(network);
+  NTK_TRY(make_groups(network, false, dense));
+done:
+  ntk_free(&dense);
+  return status;
+}
+
+ntk_status ntk_network_create(const ntk_net *net, bool jacobian, ntk_form form,
                               int64_t outputs, const double *seeds, ntk_network *out) {
   ntk_status status = NTK_SUCCESS;
-  const int64_t O = ntk_graph_outputs(graph);
-  *out = (ntk_network){.graph = graph, .outputs = outputs};
-  NTK_TRY(ntk_net_create(graph, dtype, &out->net));
+  const int64_t O = ntk_graph_outputs(net->graph);
+  const ntk_dtype dtype = net->dtype;
+  *out = (ntk_network){.graph = net->graph,
+                       .net = net,
+                       .outputs = outputs,
+                       .has_constants = !jacobian && seeds};
   if (seeds) {
     NTK_TRY(
         ntk_malloc(NTK_MEMORY_GENERAL, outputs * O, ntk_dtype_bytes(dtype), &out->seeds));
     ntk_convert(NTK_F64, seeds, dtype, out->seeds, outputs * O);
   }
-  NTK_TRY(ntk_groups_create(out->net, jacobian, &out->groups));
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, out->groups->count, sizeof(ntk_constant),
-                     &out->constants));
-  if (!jacobian && seeds)
-    NTK_TRY(find_constants(out));
+  NTK_TRY(make_groups(out, jacobian, NULL));
+  if (!jacobian)
+    NTK_TRY(choose_ties(out, form));
+  NTK_TRY(ntk_split_create(out->groups, NULL, NULL, NULL, 1, &out->whole));
 done:
   if (status != NTK_SUCCESS)
     ntk_network_destroy(out);
   return status;
 }
 
+ntk_status ntk_network_update(ntk_network *network) {
+  if (!network->has_constants)
+    return NTK_SUCCESS;
+  clear_constants(network);
+  return find_constants(network);
+}
+
 void ntk_network_destroy(ntk_network *network) {
-  for (int i = 0; network->groups && network->constants && i < network->groups->count; i++)
-    ntk_free(&network->constants[i].entries);
-  ntk_free(&network->constants);
-  ntk_groups_destroy(&network->groups);
+  ntk_split_clear(&network->whole);
+  clear_groups(network);
   ntk_free(&network->seeds);
-  ntk_net_destroy(&network->net);
 }

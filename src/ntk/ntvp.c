@@ -5,7 +5,18 @@
 
 /* NTK-vector products (Novak et al. 2022, section 3.2): the columns (m, p) of a tile are
  * directions in parameter space, d = J(x2)^T e; each is pushed through the tangent at x1.
- * A row block's "factors" are its samples; the sweeps are the contraction. */
+ * A row block's "factors" are its samples; the sweeps are the contraction. Where parameters
+ * have colours, the directions of each are pushed on their own. */
+
+/* Elements of a direction that are zeros in place of other colours' parameters. */
+static int64_t zero_elements(const ntk_net *net) {
+  int64_t most = 0;
+  for (int i = 0; ntk_net_colours(net) > 1 && i < net->graph->parameter_count; i++) {
+    const int64_t size = ntk_graph_size(net->graph, net->graph->parameters[i]);
+    most = size > most ? size : most;
+  }
+  return most;
+}
 
 int64_t ntk_ntvp_batch(const ntk_network *network, int64_t block, int64_t outputs_block) {
   const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
@@ -31,7 +42,8 @@ ntk_status ntk_ntvp_bytes(const ntk_engine_spec *spec, int64_t *bytes) {
   const ntk_sweep_limits limits = {.samples = n, .directions = directions};
   NTK_TRY(ntk_sweep_bytes(network->net, limits, NULL, bytes));
   *bytes += directions *
-            (ntk_graph_parameters(network->graph) + n * ntk_graph_outputs(network->graph)) *
+            (ntk_graph_parameters(network->graph) + zero_elements(network->net) +
+             n * ntk_graph_outputs(network->graph)) *
             (int64_t)ntk_dtype_bytes(network->net->dtype);
 done:
   return status;
@@ -52,6 +64,10 @@ ntk_status ntk_ntvp_create(ntk_engine *engine) {
     NTK_TRY(ntk_calloc(NTK_MEMORY_SWEEP,
                        engine->directions * ntk_graph_size(graph, graph->parameters[i]),
                        bytes, &engine->jacobian[i]));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, graph->parameter_count, sizeof *engine->masked,
+                     &engine->masked));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_SWEEP, engine->directions * zero_elements(network->net),
+                     bytes, &engine->zeros));
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, engine->directions * n * ntk_graph_outputs(graph),
                      bytes, &engine->tangents));
 done:
@@ -63,6 +79,8 @@ void ntk_ntvp_destroy(ntk_engine *engine) {
     for (int i = 0; i < engine->spec.network->graph->parameter_count; i++)
       ntk_free(&engine->jacobian[i]);
   ntk_free(&engine->jacobian);
+  ntk_free(&engine->zeros);
+  ntk_free(&engine->masked);
   ntk_free(&engine->tangents);
   ntk_sweep_destroy(&engine->rows);
 }
@@ -97,8 +115,7 @@ static ntk_seeds block_seeds(const ntk_engine *engine, const void *block, int64_
   const ntk_network *network = engine->spec.network;
   const ntk_graph *graph = network->graph;
   const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
-  const int64_t O = ntk_graph_outputs(graph),
-                size = ntk_graph_size(graph, graph->inputs[0]);
+  const int64_t O = ntk_graph_outputs(graph), size = ntk_graph_inputs(graph);
   if (network->seeds)
     return (ntk_seeds){(const char *)network->seeds + output * O * bytes, 0};
   return (ntk_seeds){(const char *)block + (n * size + i * o * O) * bytes, o * O};
@@ -106,11 +123,11 @@ static ntk_seeds block_seeds(const ntk_engine *engine, const void *block, int64_
 
 /* One chunk of samples of each side. */
 typedef struct product {
-  const ntk_engine *engine;
+  ntk_engine *engine;
   const ntk_tile *tile;
   int64_t i0, n, j0, m;
   ntk_seeds seeds; /* of the rows */
-  double *acc;
+  double *acc;     /* of the colour in hand */
 } product;
 
 /* seed[o] . tangent of direction d at sample i of the chunk. */
@@ -150,41 +167,58 @@ static void add_tangents(const product *c) {
       }
 }
 
+/* The tangents of each colour's directions, into its part of the tile. */
+static void push_colours(product *c) {
+  ntk_engine *engine = c->engine;
+  const ntk_net *net = engine->spec.network->net;
+  const ntk_graph *graph = net->graph;
+  for (int colour = 0; colour < ntk_net_colours(net); colour++) {
+    for (int i = 0; i < graph->parameter_count; i++) {
+      const bool is_of = !net->colours || net->colours[graph->parameters[i]] == colour;
+      engine->masked[i] = is_of ? engine->jacobian[i] : engine->zeros;
+    }
+    ntk_sweep_tangent(engine->rows, c->m * c->tile->column_outputs, engine->masked,
+                      engine->tangents);
+    add_tangents(c);
+    c->acc += engine->spec.colour_stride;
+  }
+}
+
 ntk_status ntk_ntvp_contract(ntk_engine *engine, const ntk_tile *tile, const void *row,
                              const void *column, double *acc) {
   ntk_status status = NTK_SUCCESS;
   const ntk_network *network = engine->spec.network;
   const ntk_graph *graph = network->graph;
   const int64_t bytes = (int64_t)ntk_dtype_bytes(network->net->dtype);
-  const int64_t sample = ntk_graph_size(graph, graph->inputs[0]) * bytes;
+  const int64_t sample = ntk_graph_inputs(graph) * bytes;
   const int64_t step = engine->spec.sweep_samples;
-  for (int64_t j0 = 0; j0 < tile->column_count; j0 += step) {
+  for (int64_t j0 = 0; j0 < tile->column_count && !ntk_engine_gives_up(engine);
+       j0 += step) {
     const int64_t m = tile->column_count - j0 < step ? tile->column_count - j0 : step;
     const void *x2 = (const char *)column + j0 * sample;
     const columns_chunk c = {engine, m, tile->column_outputs};
-    NTK_TRY(ntk_sweep_forward(engine->sweep, m, &x2,
-                              engine->spec.sides[1].base + tile->column_first + j0));
+    NTK_TRY(ntk_sweep_forward_rows(engine->sweep, m, x2,
+                                   engine->spec.sides[1].base + tile->column_first + j0));
     ntk_sweep_backward(
         engine->sweep, c.p,
         block_seeds(engine, column, tile->column_count, tile->column_output, c.p, j0),
         false, take_jacobian, (void *)(uintptr_t)&c);
-    for (int64_t i0 = 0; i0 < tile->row_count; i0 += step) {
+    for (int64_t i0 = 0; i0 < tile->row_count && !ntk_engine_gives_up(engine); i0 += step) {
       const int64_t n = tile->row_count - i0 < step ? tile->row_count - i0 : step;
       const void *x1 = (const char *)row + i0 * sample;
-      const product part = {.engine = engine,
-                            .tile = tile,
-                            .i0 = i0,
-                            .n = n,
-                            .j0 = j0,
-                            .m = m,
-                            .seeds = block_seeds(engine, row, tile->row_count,
-                                                 tile->row_output, tile->row_outputs, i0),
-                            .acc = acc};
-      NTK_TRY(ntk_sweep_forward(engine->rows, n, &x1,
-                                engine->spec.sides[0].base + tile->row_first + i0));
-      ntk_sweep_tangent(engine->rows, m * c.p, (const void *const *)engine->jacobian,
-                        engine->tangents);
-      add_tangents(&part);
+      ntk_between_do(engine->spec.between);
+      product part = {.engine = engine,
+                      .tile = tile,
+                      .i0 = i0,
+                      .n = n,
+                      .j0 = j0,
+                      .m = m,
+                      .seeds = block_seeds(engine, row, tile->row_count, tile->row_output,
+                                           tile->row_outputs, i0),
+                      .acc = acc};
+      NTK_TRY(ntk_sweep_forward_rows(engine->rows, n, x1,
+                                     engine->spec.sides[0].base + tile->row_first + i0));
+      push_colours(&part);
     }
   }
 done:

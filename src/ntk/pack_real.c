@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ntk/micro.h"
 #include "ntk/pixels.h"
+#include "ntk/tie.h"
 #include <string.h>
 
 /* Strips of the column side, packed: see ntk_strips in block.h. */
@@ -37,17 +38,30 @@ static real *pack_class(const strip *s, const real *pixels, int64_t channels,
   return to + ntk_packed(count, channels);
 }
 
+/* Indices of all samples side by side, then the scales. */
+static real *pack_indices(const strip *s, const ntk_group *group, const real *from,
+                          real *to) {
+  const int64_t T = group->T, columns = s->m * T;
+  for (int64_t j = 0; j < s->m; j++, from += group->pixel_size) {
+    memcpy(to + j * T, from, (size_t)T * sizeof(real));
+    memcpy(to + columns + j * T, from + T, (size_t)T * sizeof(real));
+  }
+  return to + ntk_packed(columns, 2);
+}
+
 static real *pack_pixels(const strip *s, int64_t g, real *to) {
   const ntk_group *group = s->p->group;
   const ntk_place *place = s->p->place;
   const real *block = s->p->block;
   for (int i = 0; i < group->x_count; i++) {
     const ntk_x_part *x = &group->sections[0].x[i];
+    const real *from =
+        block + place->pixels + g * place->pixels_g + s->j0 * place->pixels_n + x->at;
+    if (x->use.one_hot)
+      to = pack_indices(s, group, from, to);
     for (int64_t c = 0; x->pixels && c < ntk_pixel_classes(x->use.window); c++) {
       const ntk_pixel_class k = ntk_pixel_class_at(x->use.window, c);
-      to = pack_class(
-          s, block + place->pixels + g * place->pixels_g + s->j0 * place->pixels_n + x->at,
-          x->use.channels, &k, to);
+      to = pack_class(s, from, x->use.channels, &k, to);
     }
   }
   return to;
@@ -96,6 +110,34 @@ static void pack_jacobians(const strip *s, real *to) {
            to + v * ntk_packed(s->m, length));
 }
 
+/* Vectors packed, or as they are. */
+static void pack_or_copy(const strip *s, bool packs, int64_t count, int64_t k,
+                         const real *from, real *to) {
+  if (packs)
+    pack(s, count, k, from, to);
+  else
+    memcpy(to, from, (size_t)(count * k) * sizeof *to);
+}
+
+static void pack_tie(const strip *s, int64_t g, const ntk_tie_strip *at, real *to) {
+  const ntk_packing *p = s->p;
+  for (int r = 0; r < 2; r++) {
+    const ntk_group *role = &p->group->roles[r];
+    const ntk_place place = ntk_place_role(p->group, p->place, r);
+    const real *block = p->block;
+    if (role->one_hot)
+      pack_indices(s, role,
+                   block + place.pixels + g * place.pixels_g + s->j0 * place.pixels_n,
+                   to + at->x[r]);
+    else
+      pack_or_copy(s, ntk_tie_packs_x(p->group, p->order, r), s->m * role->T, role->row_K,
+                   block + place.x + g * place.xg + s->j0 * place.xn, to + at->x[r]);
+    if (!ntk_tie_lacks_d(p->order, r))
+      pack_or_copy(s, ntk_tie_packs_d(p->group, r), s->m * p->o * role->T, role->C,
+                   block + place.d + g * place.dg + s->j0 * place.dn, to + at->d[r]);
+  }
+}
+
 void NTK_REAL(ntk_pack)(const ntk_packing *p, int64_t number) {
   const ntk_group *group = p->group;
   const ntk_strips strips = ntk_strips_of(group, p->order, p->form, p->n, p->o);
@@ -104,6 +146,12 @@ void NTK_REAL(ntk_pack)(const ntk_packing *p, int64_t number) {
   real *to = (real *)p->packed + number * strips.size;
   if (group->unit_x || p->order == NTK_ORDER_OUTSIDE_IN) {
     pack_jacobians(&s, to);
+    return;
+  }
+  if (group->roles) {
+    const ntk_tie_strip at = ntk_tie_strip_of(group, p->order, s.m, p->o);
+    for (int64_t g = 0; g < group->G; g++)
+      pack_tie(&s, g, &at, to + g * at.size);
     return;
   }
   for (int64_t g = 0; g < group->G; g++)

@@ -7,12 +7,13 @@
 #include <string.h>
 #include <time.h>
 
-/* Of a trial: samples of a side at most, rows of a task, length of a row of J that tells
- * for longer ones. */
-enum { SAMPLES = 32, TASK = 4, LENGTH = 8192 };
+/* Of a trial: samples of a side, unless a task or a strip has more; rows of a thread at the
+ * least; length of a row of J that tells for longer ones. */
+enum { SAMPLES = 32, ROWS = 4, LENGTH = 8192 };
 static const double most_bytes = 32 << 20, most_seconds = 0.02;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- names ----------------------------------------------------------------------------
  */
@@ -27,6 +28,11 @@ static ntk_status name_pixels(const ntk_x_part *x, ntk_text *name) {
   return status;
 }
 
+static ntk_status name_role(const ntk_group *role, ntk_text *name) {
+  return ntk_text_add(name, " role T %" PRId64 " K %" PRId64 "%s", role->T, role->K,
+                      role->one_hot ? " one-hot" : "");
+}
+
 ntk_status ntk_trial_name(const ntk_trial *t, ntk_text *name) {
   static const char *const forms[] = {"full", "trace", "diagonal"};
   ntk_status status = NTK_SUCCESS;
@@ -37,9 +43,13 @@ ntk_status ntk_trial_name(const ntk_trial *t, ntk_text *name) {
       g->T, g->K, g->C));
   if (t->order == NTK_ORDER_CONSTANT)
     NTK_TRY(ntk_text_add(name, " entries %" PRId64, t->constant->count));
+  for (int r = 0; g->roles && r < 2; r++)
+    NTK_TRY(name_role(&g->roles[r], name));
   for (int i = 0; i < g->x_count && t->order != NTK_ORDER_OUTSIDE_IN; i++)
     if (g->sections[0].x[i].pixels)
       NTK_TRY(name_pixels(&g->sections[0].x[i], name));
+    else if (g->sections[0].x[i].use.one_hot)
+      NTK_TRY(ntk_text_add(name, " one-hot %" PRId64, g->sections[0].x[i].K));
 done:
   return status;
 }
@@ -60,7 +70,8 @@ typedef struct bench {
   const ntk_trial *trial;
   ntk_group group; /* rows of J are cut to LENGTH */
   double shortened;
-  int64_t n, m, scratch_stride;
+  int64_t n, m, task; /* rows that are taken together */
+  int64_t scratch_stride;
   ntk_place row_place, column_place;
   char *rows, *columns, *packed, *scratch;
   double *acc;
@@ -81,19 +92,31 @@ static double block_bytes(const bench *b, int64_t n) {
   return (double)elements * (double)ntk_dtype_bytes(b->trial->dtype);
 }
 
-/* Fewer columns down to one strip, then fewer rows down to one task for each thread, until
- * time and memory are within the limits. */
+static bool is_short(const bench *b, double pair_seconds) {
+  return (double)(b->n * b->m) * pair_seconds <= most_seconds &&
+         block_bytes(b, b->n) + 2 * block_bytes(b, b->m) <= most_bytes;
+}
+
+/* Tasks and strips as in a block, for those are what the products' speed hangs on; then
+ * fewer columns down to one strip, fewer rows, and parts of a strip, until time and memory
+ * are within the limits. */
 static void choose_size(bench *b, double pair_seconds) {
-  const int64_t threads = omp_get_max_threads();
-  const int64_t strip = strips_of(b, SAMPLES).samples;
-  b->n = b->m = SAMPLES;
-  while (b->n > TASK * threads || b->m > strip) {
-    if ((double)(b->n * b->m) * pair_seconds <= most_seconds &&
-        block_bytes(b, b->n) + 2 * block_bytes(b, b->m) <= most_bytes)
+  const ntk_trial *t = b->trial;
+  const int64_t threads = omp_get_max_threads(), block = t->block > 0 ? t->block : SAMPLES;
+  const int64_t strip = strips_of(b, block).samples;
+  const int64_t task = ntk_task_samples(t->form, block, block, t->outputs, threads);
+  b->n = most(SAMPLES, task * threads);
+  b->m = most(SAMPLES, strip);
+  while (!is_short(b, pair_seconds)) {
+    int64_t *const side = b->m > strip            ? &b->m
+                          : b->n > ROWS * threads ? &b->n
+                          : b->m > SAMPLES        ? &b->m
+                                                  : NULL;
+    if (!side)
       break;
-    int64_t *side = b->m > strip ? &b->m : &b->n;
     *side = (*side + 1) / 2;
   }
+  b->task = least(task, (b->n + threads - 1) / threads);
 }
 
 static ntk_status allocate(bench *b) {
@@ -108,8 +131,9 @@ static ntk_status allocate(bench *b) {
       ntk_strips_elements(&b->group, t->order, t->form, b->m, t->outputs);
   const int64_t entries = t->form == NTK_FORM_FULL ? t->outputs * t->outputs : t->outputs;
   b->scratch_stride =
-      (ntk_contract_scratch(&b->group, t->order, t->form, SAMPLES, t->outputs) + 31) / 16 *
-      16;
+      (ntk_contract_scratch(&b->group, t->order, t->form, most(b->n, b->m), t->outputs) +
+       31) /
+      16 * 16;
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, rows, bytes, &b->rows));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, columns, bytes, &b->columns));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, packed, bytes, &b->packed));
@@ -166,7 +190,7 @@ static void contract_rows(const bench *b, int64_t i0) {
                          .scratch =
                              b->scratch + scratch * (int64_t)ntk_dtype_bytes(t->dtype)};
   (t->dtype == NTK_F64 ? ntk_contract_f64 : ntk_contract_f32)(&pair, i0,
-                                                              least(TASK, b->n - i0));
+                                                              least(b->task, b->n - i0));
 }
 
 static double contract(const bench *b) {
@@ -175,7 +199,7 @@ static double contract(const bench *b) {
   {
     const double start = busy_seconds();
 #pragma omp for schedule(dynamic) nowait
-    for (int64_t i0 = 0; i0 < b->n; i0 += TASK)
+    for (int64_t i0 = 0; i0 < b->n; i0 += b->task)
       contract_rows(b, i0);
     seconds += busy_seconds() - start;
   }
@@ -205,6 +229,7 @@ ntk_status ntk_trial_run(const ntk_trial *t, const ntk_rates *rates, double seco
     b.group.G = b.group.T = b.group.K = 1;
     b.group.C = least(length, LENGTH);
     b.group.unit_x = true;
+    b.group.one_hot = false;
     b.shortened = (double)length / (double)b.group.C;
   }
   const ntk_cost_shape pair = {.form = t->form,
@@ -253,11 +278,22 @@ done:
   return status;
 }
 
+/* [n, inputs] of some size; integers may be indices, which 0 always is. */
+static void fill_inputs(const ntk_graph *graph, int64_t n, size_t bytes, char *to) {
+  for (int64_t i = 0; i < n; i++)
+    for (int k = 0; k < graph->input_count; k++) {
+      const ntk_value *input = &graph->values[graph->inputs[k]];
+      const size_t size = (size_t)ntk_shape_size(&input->shape) * bytes;
+      memset(to, ntk_dtype_is_real(input->dtype) ? 0x3c : 0, size);
+      to += size;
+    }
+}
+
 ntk_status ntk_trial_sweep(const ntk_network *network, int64_t samples, int64_t o,
                            double seconds[2]) {
   ntk_status status = NTK_SUCCESS;
   const size_t bytes = ntk_dtype_bytes(network->net->dtype);
-  const int64_t size = ntk_graph_size(network->graph, network->graph->inputs[0]);
+  const int64_t size = ntk_graph_inputs(network->graph);
   const int64_t outputs = ntk_graph_outputs(network->graph);
   ntk_sweep_limits limits;
   ntk_sweep *sweep = NULL;
@@ -267,14 +303,13 @@ ntk_status ntk_trial_sweep(const ntk_network *network, int64_t samples, int64_t 
   NTK_TRY(ntk_sweep_create(network->net, limits, network->groups->wanted, &sweep));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, n * size, bytes, &inputs));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, n * o * outputs, bytes, &seeds));
-  memset(inputs, 0x3c, (size_t)(n * size) * bytes);
+  fill_inputs(network->graph, n, bytes, inputs);
   memset(seeds, 0x3c, (size_t)(n * o * outputs) * bytes);
   const ntk_seeds given = {network->seeds ? network->seeds : seeds,
                            network->seeds ? 0 : o * outputs};
-  const void *const pointer = inputs;
   for (int i = 0; i < 2; i++) { /* the first brings memory into being */
     const double start = busy_seconds();
-    NTK_TRY(ntk_sweep_forward(sweep, n, &pointer, 0));
+    NTK_TRY(ntk_sweep_forward_rows(sweep, n, inputs, 0));
     ntk_sweep_backward(sweep, o, given, false, drop, NULL);
     seconds[0] = (busy_seconds() - start) / (double)n;
   }

@@ -17,6 +17,7 @@ typedef struct ntk_trial {
   ntk_dtype dtype;
   int64_t outputs; /* Q */
   const ntk_constant *constant;
+  int64_t block; /* samples of a row block, as far as it is known; 0: it is not */
 } ntk_trial;
 
 /* The group's shape, not its name: equal ones are measured once. */

@@ -117,15 +117,14 @@ static int64_t outer_of(const ntk_graph *one, const ntk_node *node, const int *a
   return found;
 }
 
+/* axes: room for the operands. */
 static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
-                             const ntk_graph *many, int number, int64_t *outer) {
+                             const ntk_graph *many, int number, int *axes, int64_t *outer) {
   const ntk_node *node = &one->nodes[number];
-  int axes[64] = {NTK_BATCH_NONE};
   const int y = node->outputs[0];
   if (one->values[y].role != NTK_DATA)
     return NTK_SUCCESS;
-  if (node->input_count > 64)
-    return refuse(import, one, number, "has too many operands along");
+  axes[0] = NTK_BATCH_NONE;
   for (int i = 0; i < node->input_count; i++) {
     const int x = node->inputs[i];
     axes[i] = x >= 0 && one->values[x].role == NTK_DATA
@@ -141,6 +140,14 @@ static ntk_status check_node(const ntk_import *import, const ntk_graph *one,
                         : elementwise_keeps(one, node, axes, axis);
   outer[y] = kept ? outer_of(one, node, axes, outer, axis) : 0;
   return outer[y] ? NTK_SUCCESS : refuse(import, one, number, "mixes samples along");
+}
+
+static int most_operands(const ntk_graph *graph) {
+  int most = 8; /* rules look at axes of operands that are left out */
+  for (int i = 0; i < graph->node_count; i++)
+    if (graph->nodes[i].input_count > most)
+      most = graph->nodes[i].input_count;
+  return most;
 }
 
 /* Old files list initializers among the inputs, too. */
@@ -195,6 +202,7 @@ ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
   ntk_status status = NTK_SUCCESS;
   ntk_graph *many = NULL;
   int64_t *outer = NULL; /* [values] see outer_of */
+  int *axes = NULL;
   bool any = false;
   for (size_t i = 0; i < import->graph->n_input; i++) {
     int axis;
@@ -214,10 +222,11 @@ ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
       "batch",
       import->path);
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, graph->value_count, sizeof *outer, &outer));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, most_operands(graph), sizeof *axes, &axes));
   for (int i = 0; i < graph->input_count; i++)
     outer[graph->inputs[i]] = 1;
   for (int i = 0; i < graph->node_count; i++)
-    NTK_TRY(check_node(import, graph, many, i, outer));
+    NTK_TRY(check_node(import, graph, many, i, axes, outer));
   for (int i = 0; i < graph->output_count; i++) {
     const int v = graph->outputs[i];
     NTK_REQUIRE(carried_axis(&graph->values[v].shape, &many->values[v].shape) >= 0,
@@ -226,6 +235,7 @@ ntk_status ntk_batch_check(const ntk_import *import, const ntk_graph *graph) {
   }
 done:
   ntk_free(&outer);
+  ntk_free(&axes);
   ntk_graph_destroy(&many);
   return status;
 }

@@ -1,134 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
-#include "onnx/import.h"
-#include "onnx/names.h"
+#include "base/text.h"
+#include "onnx/lower.h"
 #include "onnx/tensors.h"
 #include "ops/ops.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Of one value for one sample. */
-static const int64_t MAX_ELEMENTS = (int64_t)1 << 31;
+enum { MAX_NODES = 1 << 20 };
 
-/* One graph under construction. */
-typedef struct builder {
-  const ntk_import *import;
-  int64_t batch;
-  bool probe;
-  ntk_graph *graph;
-  ntk_names values;       /* name -> value */
-  ntk_names initializers; /* name -> initializer */
-  ntk_names wanted;       /* names that live nodes or outputs read */
-} builder;
-
-static const char *node_name(const Onnx__NodeProto *node) {
-  return node->name && *node->name ? node->name
-         : node->n_output          ? node->output[0]
-                                   : "(unnamed)";
-}
-
-/* ---- liveness -------------------------------------------------------------------------
- */
-
-static ntk_status want_inputs(ntk_names *wanted, const Onnx__NodeProto *node) {
-  ntk_status status = NTK_SUCCESS;
-  for (size_t i = 0; i < node->n_input; i++)
-    NTK_TRY(ntk_names_set(wanted, node->input[i], 1));
-done:
-  return status;
-}
-
-static ntk_status find_wanted(const ntk_import *import, ntk_names *wanted, bool *live) {
-  ntk_status status = NTK_SUCCESS;
-  const Onnx__GraphProto *g = import->graph;
-  for (size_t i = 0; i < g->n_output; i++)
-    NTK_TRY(ntk_names_set(wanted, g->output[i]->name, 1));
-  /* files list nodes in order, so that one pass from the end suffices; others take more */
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (size_t i = g->n_node; i-- > 0;) {
-      const Onnx__NodeProto *node = g->node[i];
-      for (size_t k = 0; k < node->n_output && !live[i]; k++)
-        if (node->output[k][0] && ntk_names_get(wanted, node->output[k]) >= 0) {
-          live[i] = changed = true;
-          NTK_TRY(want_inputs(wanted, node));
-        }
-    }
-  }
-done:
-  return status;
-}
-
-static ntk_status list_values(const Onnx__GraphProto *g, ntk_names *values) {
-  ntk_status status = NTK_SUCCESS;
-  for (size_t i = 0; i < g->n_input; i++)
-    NTK_TRY(ntk_names_set(values, g->input[i]->name, 1));
-  for (size_t i = 0; i < g->n_initializer; i++)
-    if (g->initializer[i]->name)
-      NTK_TRY(ntk_names_set(values, g->initializer[i]->name, 1));
-  for (size_t i = 0; i < g->n_node; i++)
-    for (size_t k = 0; k < g->node[i]->n_output; k++)
-      NTK_TRY(ntk_names_set(values, g->node[i]->output[k], 1));
-  NTK_TRY(ntk_names_set(values, "", 1)); /* left out */
-done:
-  return status;
-}
-
-/* All that outputs need must be produced somewhere. */
-static ntk_status check_produced(const ntk_import *import) {
-  ntk_status status = NTK_SUCCESS;
-  const Onnx__GraphProto *g = import->graph;
-  ntk_names values = {0};
-  NTK_TRY(list_values(g, &values));
-  for (size_t i = 0; i < g->n_output; i++)
-    NTK_REQUIRE(ntk_names_get(&values, g->output[i]->name) >= 0, NTK_ERR_FORMAT,
-                "%s: nothing produces output '%s'", import->path, g->output[i]->name);
-  for (size_t i = 0; i < g->n_node; i++)
-    for (size_t k = 0; import->live[i] && k < g->node[i]->n_input; k++)
-      NTK_REQUIRE(ntk_names_get(&values, g->node[i]->input[k]) >= 0, NTK_ERR_FORMAT,
-                  "%s: node '%s' reads '%s', which nothing produces", import->path,
-                  node_name(g->node[i]), g->node[i]->input[k]);
-done:
-  ntk_names_clear(&values);
-  return status;
-}
-
-ntk_status ntk_graph_find_live(ntk_import *import) {
-  ntk_status status = NTK_SUCCESS;
-  ntk_names wanted = {0};
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)import->graph->n_node, sizeof(bool),
-                     &import->live));
-  NTK_TRY(find_wanted(import, &wanted, import->live));
-  NTK_TRY(check_produced(import));
-done:
-  ntk_names_clear(&wanted);
-  return status;
-}
+/* Of one value for one sample; of one that every rank folds. */
+static const int64_t MAX_ELEMENTS = (int64_t)1 << 31, MAX_FOLDED = 1 << 16;
 
 /* ---- inputs and sources ---------------------------------------------------------------
  */
 
 /* No initializer has this name. */
-static ntk_status check_new(const builder *b, const char *name) {
+static ntk_status check_new(const ntk_builder *b, const char *name) {
   if (ntk_names_get(&b->initializers, name) >= 0)
     return ntk_fail(NTK_ERR_FORMAT, "%s: there are two values '%s'", b->import->path, name);
   return NTK_SUCCESS;
 }
 
-static ntk_status add_named_value(builder *b, const char *name, int *index) {
+/* A value under its name in a scope; in the graph its scope's prefix stands in front. */
+static ntk_status add_named_value(ntk_builder *b, ntk_scope *scope, const char *name,
+                                  int *index) {
   ntk_status status = NTK_SUCCESS;
-  NTK_REQUIRE(ntk_names_get(&b->values, name) < 0, NTK_ERR_FORMAT,
+  ntk_text full = {0};
+  NTK_REQUIRE(ntk_names_get(&scope->values, name) < 0, NTK_ERR_FORMAT,
               "%s: there are two values '%s'", b->import->path, name);
-  NTK_TRY(ntk_graph_add_value(b->graph, name, index));
-  b->graph->values[*index].producer = -1;
-  NTK_TRY(ntk_names_set(&b->values, name, *index));
+  NTK_TRY(ntk_text_add(&full, "%s%s", scope->prefix, name));
+  NTK_TRY(ntk_graph_add_value(b->graph, full.data, index));
+  NTK_TRY(ntk_names_set(&scope->values, name, *index));
+done:
+  ntk_text_clear(&full);
+  return status;
+}
+
+ntk_status ntk_builder_bind(ntk_builder *b, const char *name, int value) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(check_new(b, name));
+  NTK_REQUIRE(ntk_names_get(&b->scope->values, name) < 0, NTK_ERR_FORMAT,
+              "%s: there are two values '%s'", b->import->path, name);
+  NTK_TRY(ntk_names_set(&b->scope->values, name, value));
 done:
   return status;
 }
 
 /* What kernels count in int64 and indices in memory: no network is near it. */
-static ntk_status check_size(const builder *b, int v) {
+static ntk_status check_size(const ntk_builder *b, int v) {
   const ntk_value *value = &b->graph->values[v];
   char shape[NTK_SHAPE_TEXT];
   if (ntk_shape_size(&value->shape) > MAX_ELEMENTS * b->batch)
@@ -137,7 +58,7 @@ static ntk_status check_size(const builder *b, int v) {
   return NTK_SUCCESS;
 }
 
-static ntk_status add_inputs(builder *b) {
+static ntk_status add_inputs(ntk_builder *b) {
   ntk_status status = NTK_SUCCESS;
   const Onnx__GraphProto *g = b->import->graph;
   for (size_t i = 0; i < g->n_input; i++) {
@@ -149,9 +70,9 @@ static ntk_status add_inputs(builder *b) {
                     input->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE,
                 NTK_ERR_UNSUPPORTED, "%s: input '%s' is not a tensor", b->import->path,
                 input->name);
-    if (ntk_names_get(&b->wanted, input->name) < 0)
+    if (ntk_names_get(&b->root.wanted, input->name) < 0)
       continue;
-    NTK_TRY(add_named_value(b, input->name, &v));
+    NTK_TRY(add_named_value(b, &b->root, input->name, &v));
     ntk_value *value = &b->graph->values[v];
     value->role = NTK_DATA;
     NTK_TRY(
@@ -168,19 +89,27 @@ done:
   return status;
 }
 
+/* Its elements: those given with --parameters before those of the file. */
+static ntk_status hold_elements(const ntk_builder *b, const ntk_candidate *candidate,
+                                const Onnx__TensorProto *proto, ntk_tensor **out) {
+  const ntk_tensor *given = candidate ? candidate->value : NULL;
+  return given ? ntk_tensor_borrow(given->dtype, &given->shape, given->data, out)
+               : ntk_onnx_tensor(proto, b->import->block, out);
+}
+
 /* An initializer, or a tensor that stands for one, as a constant or parameter. */
-static ntk_status add_source(builder *b, const char *name, const Onnx__TensorProto *proto,
-                             int *index) {
+static ntk_status add_source(ntk_builder *b, const char *name,
+                             const Onnx__TensorProto *proto, int *index) {
   ntk_status status = NTK_SUCCESS;
   const ntk_candidate *candidate = ntk_candidate_named(b->import, name);
   const bool is_parameter = candidate && candidate->is_parameter;
-  NTK_TRY(add_named_value(b, name, index));
+  NTK_TRY(add_named_value(b, &b->root, name, index));
   ntk_value *value = &b->graph->values[*index];
   value->role = is_parameter ? NTK_PARAMETER : NTK_CONSTANT;
   NTK_TRY(ntk_onnx_dtype(proto->data_type, name, &value->dtype));
   NTK_TRY(ntk_onnx_shape(proto, &value->shape));
   if (!b->probe || !is_parameter)
-    NTK_TRY(ntk_onnx_tensor(proto, b->import->folder, &value->constant));
+    NTK_TRY(hold_elements(b, candidate, proto, &value->constant));
   if (is_parameter) {
     NTK_TRY(ntk_realloc(NTK_MEMORY_GENERAL, b->graph->parameter_count + 1, sizeof(int),
                         &b->graph->parameters));
@@ -193,7 +122,7 @@ done:
 /* ---- nodes ----------------------------------------------------------------------------
  */
 
-static ntk_status copy_attribute(const builder *b, const Onnx__AttributeProto *from,
+static ntk_status copy_attribute(const ntk_builder *b, const Onnx__AttributeProto *from,
                                  ntk_attribute *to) {
   ntk_status status = NTK_SUCCESS;
   NTK_TRY(ntk_strdup(from->name ? from->name : "", &to->name));
@@ -229,7 +158,7 @@ static ntk_status copy_attribute(const builder *b, const Onnx__AttributeProto *f
   case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR:
     to->kind = NTK_ATTRIBUTE_TENSOR;
     NTK_REQUIRE(from->t, NTK_ERR_FORMAT, "attribute '%s' has no tensor", to->name);
-    NTK_TRY(ntk_onnx_tensor(from->t, b->import->folder, &to->tensor));
+    NTK_TRY(ntk_onnx_tensor(from->t, b->import->block, &to->tensor));
     break;
   default:
     status =
@@ -239,19 +168,20 @@ done:
   return status;
 }
 
-static ntk_status find_operator(const builder *b, const Onnx__NodeProto *proto,
+static ntk_status find_operator(const ntk_builder *b, const Onnx__NodeProto *proto,
                                 const ntk_op **op) {
   const char *domain = proto->domain ? proto->domain : "";
   const char *type = proto->op_type ? proto->op_type : "";
   const bool standard = !*domain || strcmp(domain, "ai.onnx") == 0;
-  const int opset = b->import->opset;
-  const char *name = node_name(proto);
+  const int opset = b->scope->opset;
+  const char *name = ntk_proto_name(proto);
   *op = standard ? ntk_op_find(type) : NULL;
   if (!*op)
     return ntk_fail(NTK_ERR_UNSUPPORTED,
                     "%s: node '%s': operator %s%s%s (opset %d) is not supported",
                     b->import->path, name, domain, *domain ? "." : "", type, opset);
-  if (opset < (*op)->first || opset > (*op)->last)
+  const bool same = (*op)->last == NTK_KNOWN_OPSET && opset <= NTK_NEWEST_OPSET;
+  if (opset < (*op)->first || (opset > (*op)->last && !same))
     return ntk_fail(
         NTK_ERR_UNSUPPORTED,
         "%s: node '%s': operator %s of opset %d is not supported (opsets %d to %d are)",
@@ -264,47 +194,59 @@ static ntk_status find_operator(const builder *b, const Onnx__NodeProto *proto,
   return NTK_SUCCESS;
 }
 
-/* Names of operands as values; sources come in as they are read. *ready: all are known. */
-static ntk_status resolve_inputs(builder *b, const Onnx__NodeProto *proto, int *inputs,
-                                 bool *ready) {
+ntk_status ntk_builder_find(ntk_builder *b, const char *name, int64_t *value) {
   ntk_status status = NTK_SUCCESS;
-  *ready = true;
-  for (size_t i = 0; i < proto->n_input && *ready; i++) {
-    int64_t v = -1;
-    if (proto->input[i][0]) {
-      v = ntk_names_get(&b->values, proto->input[i]);
-      const int64_t source = ntk_names_get(&b->initializers, proto->input[i]);
-      if (v < 0 && source >= 0) {
-        int index = -1;
-        NTK_TRY(
-            add_source(b, proto->input[i], b->import->graph->initializer[source], &index));
-        v = index;
-      }
-      *ready = v >= 0;
-    }
-    inputs[i] = (int)v;
+  const ntk_scope *scope = b->scope, *last = scope;
+  int index;
+  *value = -1;
+  for (; scope && *value < 0; scope = scope->outer) {
+    *value = ntk_names_get(&scope->values, name);
+    last = scope;
+  }
+  if (*value >= 0 || last != &b->root)
+    goto done;
+  const int64_t source = ntk_names_get(&b->initializers, name);
+  if (source >= 0) {
+    NTK_TRY(add_source(b, name, b->import->initializers[source], &index));
+    *value = index;
   }
 done:
   return status;
 }
 
-static ntk_status add_output(builder *b, const char *name, int number, int k) {
+/* Names of operands as values; sources come in as they are read. *ready: all are known. */
+static ntk_status resolve_inputs(ntk_builder *b, const Onnx__NodeProto *proto, int *inputs,
+                                 bool *ready) {
+  ntk_status status = NTK_SUCCESS;
+  *ready = true;
+  for (size_t i = 0; i < proto->n_input && *ready; i++) {
+    int64_t v = NTK_LEFT_OUT;
+    if (proto->input[i][0])
+      NTK_TRY(ntk_builder_find(b, proto->input[i], &v));
+    *ready = v >= 0;
+    inputs[i] = v == NTK_LEFT_OUT ? -1 : (int)v;
+  }
+done:
+  return status;
+}
+
+static ntk_status add_output(ntk_builder *b, const char *name, int number, int k) {
   ntk_status status = NTK_SUCCESS;
   int v = -1;
   NTK_TRY(check_new(b, name));
-  NTK_TRY(add_named_value(b, name, &v));
+  NTK_TRY(add_named_value(b, b->scope, name, &v));
   b->graph->values[v].producer = number;
   b->graph->nodes[number].outputs[k] = v;
 done:
   return status;
 }
 
-static ntk_status add_outputs(builder *b, const Onnx__NodeProto *proto, int number) {
+static ntk_status add_outputs(ntk_builder *b, const Onnx__NodeProto *proto, int number) {
   ntk_status status = NTK_SUCCESS;
   const ntk_op *op = b->graph->nodes[number].op;
   for (size_t k = 0; k < proto->n_output; k++) {
-    const bool used =
-        proto->output[k][0] && (k == 0 || ntk_names_get(&b->wanted, proto->output[k]) >= 0);
+    const bool used = proto->output[k][0] &&
+                      (k == 0 || ntk_names_get(&b->scope->wanted, proto->output[k]) >= 0);
     if (!used)
       continue;
     NTK_REQUIRE((int)k < op->max_out, NTK_ERR_UNSUPPORTED,
@@ -322,7 +264,7 @@ done:
 /* ---- folding --------------------------------------------------------------------------
  */
 
-static void drop_last_node(builder *b) {
+static void drop_last_node(ntk_builder *b) {
   ntk_graph *graph = b->graph;
   ntk_node *node = &graph->nodes[graph->node_count - 1];
   for (int k = 0; k < node->output_count; k++)
@@ -364,7 +306,7 @@ done:
   return status;
 }
 
-static ntk_status fold(builder *b, const ntk_node *node) {
+static ntk_status fold(ntk_builder *b, const ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
   ntk_array *arrays = NULL;
   double **buffers = NULL;
@@ -391,8 +333,22 @@ static ntk_role role_of(const ntk_graph *graph, const ntk_node *node) {
   return role;
 }
 
+/* Large real numbers, which steer no operator, are computed where parameters are: once per
+ * node of the machine; and what is computed from these, too. */
+static bool is_left(const ntk_graph *graph, const ntk_node *node) {
+  const ntk_value *y = &graph->values[node->outputs[0]];
+  bool large = ntk_dtype_is_real(y->dtype) && ntk_shape_size(&y->shape) > MAX_FOLDED;
+  bool follows = false;
+  for (int i = 0; i < node->input_count; i++) {
+    const ntk_value *x = node->inputs[i] < 0 ? NULL : &graph->values[node->inputs[i]];
+    large = large && (!x || ntk_dtype_is_real(x->dtype));
+    follows = follows || (x && !x->constant);
+  }
+  return (large || follows) && node->op->kernels[NTK_F32];
+}
+
 /* Infers the last node and folds it where nothing it reads can change. */
-static ntk_status settle_node(builder *b) {
+static ntk_status settle_node(ntk_builder *b) {
   ntk_status status = NTK_SUCCESS;
   ntk_graph *graph = b->graph;
   ntk_node *node = &graph->nodes[graph->node_count - 1];
@@ -412,7 +368,7 @@ static ntk_status settle_node(builder *b) {
       graph->values[node->outputs[k]].role = role;
   if (graph->values[node->outputs[0]].constant) {
     drop_last_node(b);
-  } else if (role == NTK_CONSTANT) {
+  } else if (role == NTK_CONSTANT && !is_left(graph, node)) {
     NTK_TRY(fold(b, node));
     drop_last_node(b);
   }
@@ -420,16 +376,28 @@ done:
   return status;
 }
 
+static ntk_status new_node(ntk_builder *b, const char *name, const ntk_op *op, int opset,
+                           int count, const int *inputs, int outputs, int *number) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text full = {0};
+  NTK_TRY(ntk_text_add(&full, "%s%s", b->scope->prefix, name));
+  NTK_TRY(ntk_graph_add_node(b->graph, full.data, op, count, outputs, number));
+  ntk_node *node = &b->graph->nodes[*number];
+  node->opset = opset;
+  for (int i = 0; i < count; i++)
+    node->inputs[i] = inputs[i];
+done:
+  ntk_text_clear(&full);
+  return status;
+}
+
 /* A node without outputs, its attributes those of the file and `extra` integers. */
-static ntk_status start_node(builder *b, const Onnx__NodeProto *proto, const ntk_op *op,
+static ntk_status start_node(ntk_builder *b, const Onnx__NodeProto *proto, const ntk_op *op,
                              const int *inputs, int outputs, int extra, int *number) {
   ntk_status status = NTK_SUCCESS;
-  NTK_TRY(ntk_graph_add_node(b->graph, node_name(proto), op, (int)proto->n_input, outputs,
-                             number));
+  NTK_TRY(new_node(b, ntk_proto_name(proto), op, b->scope->opset, (int)proto->n_input,
+                   inputs, outputs, number));
   ntk_node *node = &b->graph->nodes[*number];
-  node->opset = b->import->opset;
-  for (int i = 0; i < node->input_count; i++)
-    node->inputs[i] = inputs[i];
   NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)proto->n_attribute + extra,
                      sizeof(ntk_attribute), &node->attributes));
   node->attribute_count = (int)proto->n_attribute + extra;
@@ -439,8 +407,43 @@ done:
   return status;
 }
 
+/* Unrolled loops and functions in functions end somewhere. */
+ntk_status ntk_builder_count(ntk_builder *b) {
+  if (++b->added > MAX_NODES)
+    return ntk_fail(NTK_ERR_UNSUPPORTED,
+                    "%s: more than %d nodes, functions and loops "
+                    "written out",
+                    b->import->path, MAX_NODES);
+  return NTK_SUCCESS;
+}
+
+ntk_status ntk_builder_emit(ntk_builder *b, const char *name, const ntk_op *op, int opset,
+                            int count, const int *inputs, ntk_attribute *attribute,
+                            int *value) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_text full = {0};
+  int number;
+  NTK_TRY(ntk_builder_count(b));
+  NTK_TRY(new_node(b, name, op, opset, count, inputs, 1, &number));
+  ntk_node *node = &b->graph->nodes[number];
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof(ntk_attribute), &node->attributes));
+  if (attribute->name) {
+    node->attributes[0] = *attribute;
+    *attribute = (ntk_attribute){0};
+    node->attribute_count = 1;
+  }
+  NTK_TRY(ntk_text_add(&full, "%s%s", b->scope->prefix, name));
+  NTK_TRY(ntk_graph_add_value(b->graph, full.data, value));
+  b->graph->values[*value].producer = number;
+  b->graph->nodes[number].outputs[0] = *value;
+  NTK_TRY(settle_node(b));
+done:
+  ntk_text_clear(&full);
+  return status;
+}
+
 /* NTK_OP_PARTS: a node of its own for each output that something reads. */
-static ntk_status add_parts(builder *b, const Onnx__NodeProto *proto, const ntk_op *op,
+static ntk_status add_parts(ntk_builder *b, const Onnx__NodeProto *proto, const ntk_op *op,
                             const int *inputs) {
   ntk_status status = NTK_SUCCESS;
   for (size_t k = 0; k < proto->n_output; k++) {
@@ -449,7 +452,7 @@ static ntk_status add_parts(builder *b, const Onnx__NodeProto *proto, const ntk_
       size_t number;
     } extra[] = {{"part", k}, {"parts", proto->n_output}};
     int number;
-    if (!proto->output[k][0] || ntk_names_get(&b->wanted, proto->output[k]) < 0)
+    if (!proto->output[k][0] || ntk_names_get(&b->scope->wanted, proto->output[k]) < 0)
       continue;
     NTK_TRY(start_node(b, proto, op, inputs, 1, 2, &number));
     for (int i = 0; i < 2; i++) {
@@ -465,10 +468,16 @@ done:
   return status;
 }
 
-static ntk_status add_node(builder *b, const Onnx__NodeProto *proto, const int *inputs) {
+static ntk_status add_node(ntk_builder *b, const Onnx__NodeProto *proto,
+                           const int *inputs) {
   ntk_status status = NTK_SUCCESS;
   const ntk_op *op;
   int number;
+  bool lowered;
+  NTK_TRY(ntk_builder_count(b));
+  NTK_TRY(ntk_lower_node(b, proto, inputs, &lowered));
+  if (lowered)
+    goto done;
   NTK_TRY(find_operator(b, proto, &op));
   if (op->flags & NTK_OP_PARTS)
     return add_parts(b, proto, op, inputs);
@@ -480,13 +489,15 @@ done:
 }
 
 /* An Identity of an initializer is a source of its own (design section 2), and so is a
- * Constant that is a parameter. */
-static ntk_status add_if_source(builder *b, const Onnx__NodeProto *proto, bool *added) {
+ * Constant that is a parameter or was replaced. */
+static ntk_status add_if_source(ntk_builder *b, const Onnx__NodeProto *proto, bool *added) {
   ntk_status status = NTK_SUCCESS;
-  const ntk_candidate *c = ntk_candidate_named(b->import, proto->output[0]);
+  const bool is_file = b->scope == &b->root;
+  const ntk_candidate *c =
+      is_file ? ntk_candidate_named(b->import, proto->output[0]) : NULL;
   const bool is_identity = proto->op_type && strcmp(proto->op_type, "Identity") == 0;
   int v;
-  *added = c && (is_identity || c->is_parameter);
+  *added = c && (is_identity || c->is_parameter || c->value);
   if (c)
     NTK_TRY(check_new(b, c->name));
   if (*added)
@@ -495,59 +506,77 @@ done:
   return status;
 }
 
-static ntk_status add_nodes(builder *b) {
+/* Adds a node, unless its operands are not there yet. */
+static ntk_status try_node(ntk_builder *b, const Onnx__NodeProto *proto, int *inputs,
+                           bool *added) {
   ntk_status status = NTK_SUCCESS;
-  const Onnx__GraphProto *g = b->import->graph;
+  ntk_references references = {0};
+  bool ready;
+  NTK_REQUIRE(proto->n_output > 0, NTK_ERR_FORMAT, "%s: node '%s' has no output",
+              b->import->path, ntk_proto_name(proto));
+  NTK_TRY(add_if_source(b, proto, added));
+  if (*added)
+    goto done;
+  NTK_TRY(resolve_inputs(b, proto, inputs, &ready));
+  if (!ready)
+    goto done;
+  NTK_TRY(ntk_references_resolve(b->scope, proto, &references));
+  NTK_TRY(add_node(b, &references.node, inputs));
+  *added = true;
+done:
+  ntk_references_clear(&references);
+  return status;
+}
+
+ntk_status ntk_builder_add_nodes(ntk_builder *b, size_t count,
+                                 Onnx__NodeProto *const *nodes, const bool *live) {
+  ntk_status status = NTK_SUCCESS;
   bool *added = NULL;
   int *inputs = NULL;
   size_t most = 1, left = 0;
-  for (size_t i = 0; i < g->n_node; i++) {
-    if (g->node[i]->n_input > most)
-      most = g->node[i]->n_input;
-    left += b->import->live[i];
+  for (size_t i = 0; i < count; i++) {
+    if (nodes[i]->n_input > most)
+      most = nodes[i]->n_input;
+    left += live[i];
   }
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)g->n_node, sizeof *added, &added));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)count, sizeof *added, &added));
   NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, (int64_t)most, sizeof *inputs, &inputs));
   for (size_t before = left + 1; left < before && left > 0;) {
     before = left;
-    for (size_t i = 0; i < g->n_node; i++) {
-      bool ready;
-      if (!b->import->live[i] || added[i])
-        continue;
-      NTK_TRY(add_if_source(b, g->node[i], &added[i]));
-      if (!added[i]) {
-        NTK_TRY(resolve_inputs(b, g->node[i], inputs, &ready));
-        if (!ready)
-          continue;
-        NTK_TRY(add_node(b, g->node[i], inputs));
-        added[i] = true;
+    for (size_t i = 0; i < count; i++)
+      if (live[i] && !added[i]) {
+        NTK_TRY(try_node(b, nodes[i], inputs, &added[i]));
+        left -= added[i];
       }
-      left--;
-    }
   }
   NTK_REQUIRE(left == 0, NTK_ERR_FORMAT,
-              "%s: %zu nodes read each other's values, in a circle", b->import->path, left);
+              "%s: %zu nodes%s%s read each other's values, in a circle, or such as nothing "
+              "produces",
+              b->import->path, left, *b->scope->prefix ? " in " : "", b->scope->prefix);
 done:
   ntk_free(&added);
   ntk_free(&inputs);
   return status;
 }
 
-static ntk_status add_graph_outputs(builder *b) {
+static ntk_status add_graph_outputs(ntk_builder *b) {
   ntk_status status = NTK_SUCCESS;
-  const Onnx__GraphProto *g = b->import->graph;
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)g->n_output, sizeof(int),
+  const ntk_import *import = b->import;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)import->output_count, sizeof(int),
                      &b->graph->outputs));
-  for (size_t i = 0; i < g->n_output; i++) {
-    const int64_t v = ntk_names_get(&b->values, g->output[i]->name);
+  for (size_t i = 0; i < import->output_count; i++) {
+    const int64_t v = ntk_names_get(&b->root.values, import->outputs[i]->name);
     NTK_REQUIRE(v >= 0 && b->graph->values[v].role == NTK_DATA, NTK_ERR_UNSUPPORTED,
-                "%s: output '%s' does not depend on the inputs", b->import->path,
-                g->output[i]->name);
+                "%s: output '%s' does not depend on the inputs", import->path,
+                import->outputs[i]->name);
     NTK_REQUIRE(ntk_dtype_is_real(b->graph->values[v].dtype), NTK_ERR_UNSUPPORTED,
-                "%s: output '%s' is not real", b->import->path, g->output[i]->name);
+                "%s: output '%s' is not real", import->path, import->outputs[i]->name);
+    NTK_REQUIRE(ntk_graph_size(b->graph, (int)v) > 0, NTK_ERR_UNSUPPORTED,
+                "%s: output '%s' has no elements", import->path, import->outputs[i]->name);
     for (int k = 0; k < b->graph->output_count; k++)
       NTK_REQUIRE(b->graph->outputs[k] != v, NTK_ERR_UNSUPPORTED,
-                  "%s: output '%s' is listed twice", b->import->path, g->output[i]->name);
+                  "%s: output '%s' is listed twice", import->path,
+                  import->outputs[i]->name);
     b->graph->outputs[b->graph->output_count++] = (int)v;
   }
 done:
@@ -558,27 +587,28 @@ ntk_status ntk_graph_build(const ntk_import *import, int64_t batch, bool probe,
                            ntk_graph **out) {
   ntk_status status = NTK_SUCCESS;
   const Onnx__GraphProto *g = import->graph;
-  builder b = {.import = import, .batch = batch, .probe = probe};
-  bool *live = NULL;
+  ntk_builder b = {.import = import, .batch = batch, .probe = probe};
+  b.scope = &b.root;
+  b.root.opset = import->opset;
+  NTK_TRY(ntk_strdup("", &b.root.prefix));
   NTK_TRY(ntk_graph_create(&b.graph));
-  for (size_t i = 0; i < g->n_initializer; i++)
-    if (g->initializer[i]->name) {
-      NTK_TRY(check_new(&b, g->initializer[i]->name));
-      NTK_TRY(ntk_names_set(&b.initializers, g->initializer[i]->name, (int64_t)i));
-    }
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, (int64_t)g->n_node, sizeof *live, &live));
+  for (int64_t i = 0; i < import->initializer_count; i++) {
+    NTK_TRY(check_new(&b, import->initializers[i]->name));
+    NTK_TRY(ntk_names_set(&b.initializers, import->initializers[i]->name, i));
+  }
+  NTK_TRY(ntk_names_copy(&import->wanted, &b.root.wanted));
   NTK_TRY(ntk_given_sizes_check(import));
-  NTK_TRY(find_wanted(import, &b.wanted, live));
   NTK_TRY(add_inputs(&b));
-  NTK_TRY(add_nodes(&b));
+  NTK_TRY(ntk_builder_add_nodes(&b, g->n_node, g->node, import->live));
   NTK_TRY(add_graph_outputs(&b));
+  NTK_TRY(ntk_graph_prune(b.graph));
   *out = b.graph;
   b.graph = NULL;
 done:
-  ntk_free(&live);
-  ntk_names_clear(&b.values);
+  ntk_names_clear(&b.root.values);
+  ntk_names_clear(&b.root.wanted);
   ntk_names_clear(&b.initializers);
-  ntk_names_clear(&b.wanted);
+  ntk_free(&b.root.prefix);
   ntk_graph_destroy(&b.graph);
   return status;
 }

@@ -40,6 +40,27 @@ done:
   return status;
 }
 
+static ntk_status list_values(const ntk_graph *g, ntk_text *text) {
+  ntk_status status = NTK_SUCCESS;
+  char shape[NTK_SHAPE_TEXT];
+  NTK_TRY(ntk_text_add(text, "\"inputs\": ["));
+  for (int i = 0; i < g->input_count; i++) {
+    const ntk_value *v = &g->values[g->inputs[i]];
+    NTK_TRY(ntk_text_add(text, "%s{\"name\": ", i ? ", " : ""));
+    NTK_TRY(ntk_text_add_json(text, v->name));
+    NTK_TRY(ntk_text_add(text, ", \"type\": \"%s\", \"shape\": %s}",
+                         ntk_dtype_name(v->dtype), ntk_shape_text(&v->shape, shape)));
+  }
+  NTK_TRY(ntk_text_add(text, "], \"output_names\": ["));
+  for (int i = 0; i < g->output_count; i++) {
+    NTK_TRY(ntk_text_add(text, "%s", i ? ", " : ""));
+    NTK_TRY(ntk_text_add_json(text, g->values[g->outputs[i]].name));
+  }
+  NTK_TRY(ntk_text_add(text, "], "));
+done:
+  return status;
+}
+
 static ntk_status describe_json(const ntk_model *model, ntk_text *text) {
   ntk_status status = NTK_SUCCESS;
   const ntk_model_info info = ntk_model_get_info(model);
@@ -48,11 +69,13 @@ static ntk_status describe_json(const ntk_model *model, ntk_text *text) {
   NTK_TRY(ntk_text_add_json(text, model->path));
   NTK_TRY(ntk_text_add(text, ", \"producer\": "));
   NTK_TRY(ntk_text_add_json(text, model->producer));
-  NTK_TRY(ntk_text_add(
-      text,
-      ", \"opset\": %d, \"outputs\": %" PRId64 ", \"parameters\": %" PRId64
-      ", \"parameter_tensors\": %" PRId64 ", \"sha256\": \"%s\", \"tensors\": [",
-      model->opset, info.outputs, info.parameters, info.parameter_tensors, model->sha256));
+  NTK_TRY(ntk_text_add(text,
+                       ", \"opset\": %d, \"outputs\": %" PRId64 ", \"parameters\": %" PRId64
+                       ", \"parameter_tensors\": %" PRId64 ", \"sha256\": \"%s\", ",
+                       model->opset, info.outputs, info.parameters, info.parameter_tensors,
+                       model->sha256));
+  NTK_TRY(list_values(model->graph, text));
+  NTK_TRY(ntk_text_add(text, "\"tensors\": ["));
   for (int i = 0; i < model->source_count; i++) {
     const ntk_source *s = &model->sources[i];
     NTK_TRY(ntk_text_add(text, "%s{\"name\": ", i ? ", " : ""));

@@ -5,10 +5,10 @@
 #include "onnx/writer.h"
 #include <scantk/options.h>
 
-/* Purpose: the network of a family (fcn, cnn, lenet5, resnet18, vit) with random
- * parameters, in a writer. Local. options: of the table "family". The parameters depend on
- * the options alone. Errors: NTK_ERR_ARGUMENT, NTK_ERR_MEMORY. */
+/* Purpose: the network of a family (families.h) with random parameters, in a writer. Local.
+ * options: of the table "family". member: added to the seed. The parameters depend on these
+ * alone. Errors: NTK_ERR_ARGUMENT, NTK_ERR_MEMORY. */
 NTK_CHECKED ntk_status ntk_family_build(const char *family, const ntk_options *options,
-                                        ntk_writer *writer);
+                                        int64_t member, ntk_writer *writer);
 
 #endif

@@ -2,6 +2,7 @@
 #include "onnx/layers.h"
 
 #include "base/random.h"
+#include "onnx/families.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,10 @@ ntk_status ntk_build_name(char out[NTK_BUILD_NAME], const char *layer, const cha
     return ntk_fail(NTK_ERR_ARGUMENT, "the name %s%s is too long: fewer layers (--depth)",
                     layer, what);
   return NTK_SUCCESS;
+}
+
+void ntk_build_take(ntk_build *b, const char *name) {
+  memmove(b->at, name, strlen(name) + 1);
 }
 
 ntk_status ntk_build_node(ntk_build *b, const char *op, const char *layer, const char *what,
@@ -64,34 +69,117 @@ done:
   return status;
 }
 
-/* Weight and bias of a layer. ntk: N(0, 1), else N(0, v/fan_in) and 0. */
-static ntk_status weight_and_bias(ntk_build *b, const char *layer, const ntk_shape *weight,
-                                  const ntk_shape *bias, int64_t fan_in,
-                                  char weight_name[NTK_BUILD_NAME],
-                                  char bias_name[NTK_BUILD_NAME]) {
+static void fill(float *elements, const ntk_shape *shape, double value) {
+  const int64_t n = ntk_shape_size(shape);
+  for (int64_t i = 0; i < n; ++i)
+    elements[i] = (float)value;
+}
+
+ntk_status ntk_build_gain(ntk_build *b, const char *name, const ntk_shape *shape,
+                          double value) {
   ntk_status status;
-  NTK_TRY(ntk_build_name(weight_name, layer, ".weight"));
-  NTK_TRY(ntk_build_name(bias_name, layer, ".bias"));
-  NTK_TRY(ntk_build_parameter(b, weight_name, weight,
-                              b->ntk ? 1 : sqrt(b->variance / (double)fan_in)));
-  NTK_TRY(ntk_build_parameter(b, bias_name, bias, b->ntk ? 1 : 0));
+  float *elements = NULL;
+  NTK_TRY(ntk_writer_add_parameter(b->writer, name, shape, &elements));
+  fill(elements, shape, value);
 done:
   return status;
 }
 
-/* ntk: y = sqrt(v/fan_in) (W x in hand) + s b */
-static ntk_status scale_and_shift(ntk_build *b, const char *layer, const char *bias_name,
-                                  int64_t fan_in) {
+ntk_status ntk_build_buffer(ntk_build *b, const char *name, const ntk_shape *shape,
+                            double value) {
   ntk_status status;
-  char product[NTK_BUILD_NAME];
-  NTK_TRY(ntk_build_scalar(b, "Mul", layer, ".scaled", sqrt(b->variance / (double)fan_in)));
-  memcpy(product, b->at, NTK_BUILD_NAME);
-  NTK_TRY(ntk_build_name(b->at, bias_name, ""));
-  NTK_TRY(ntk_build_scalar(b, "Mul", layer, ".shift", b->bias_scale));
+  float *elements = NULL;
+  NTK_TRY(ntk_writer_add_buffer(b->writer, name, shape, &elements));
+  fill(elements, shape, value);
+done:
+  return status;
+}
+
+ntk_status ntk_build_scaled(ntk_build *b, const char *name, const char *layer,
+                            const char *what, double factor, char out[NTK_BUILD_NAME]) {
+  ntk_status status;
+  char at[NTK_BUILD_NAME];
+  memcpy(at, b->at, NTK_BUILD_NAME);
+  ntk_build_take(b, name);
+  if (factor != 1)
+    NTK_TRY(ntk_build_scalar(b, "Mul", layer, what, factor));
+  else
+    status = NTK_SUCCESS;
+  memcpy(out, b->at, NTK_BUILD_NAME);
+  memcpy(b->at, at, NTK_BUILD_NAME);
+done:
+  return status;
+}
+
+ntk_status ntk_build_transpose(ntk_build *b, const char *layer, const char *what, int axes,
+                               const int64_t perm[]) {
+  ntk_status status;
+  NTK_TRY(ntk_build_node(b, "Transpose", layer, what, NULL));
+  NTK_TRY(ntk_writer_set_ints(b->writer, "perm", axes, perm));
+done:
+  return status;
+}
+
+ntk_status ntk_build_pick(ntk_build *b, const char *layer, const char *what, int64_t axis,
+                          int64_t index) {
+  ntk_status status;
+  char suffix[NTK_BUILD_NAME], name[NTK_BUILD_NAME];
+  NTK_TRY(ntk_build_name(suffix, what, ".index"));
+  NTK_TRY(ntk_build_name(name, layer, suffix));
+  NTK_TRY(ntk_writer_add_node(b->writer, "Constant", name, 0, NULL));
+  NTK_TRY(ntk_writer_set_int(b->writer, "value_int", index));
+  NTK_TRY(ntk_build_node(b, "Gather", layer, what, name));
+  NTK_TRY(ntk_writer_set_int(b->writer, "axis", axis));
+done:
+  return status;
+}
+
+ntk_status ntk_build_mean(ntk_build *b, const char *layer, const char *what, int64_t axis,
+                          bool keep) {
+  ntk_status status;
+  NTK_TRY(ntk_build_node(b, "ReduceMean", layer, what, NULL));
+  NTK_TRY(ntk_writer_set_ints(b->writer, "axes", 1, &axis));
+  if (!keep)
+    NTK_TRY(ntk_writer_set_int(b->writer, "keepdims", 0));
+done:
+  return status;
+}
+
+/* Weight and bias of a layer (bias NULL: none), with the factors to be put beside them. */
+typedef struct pair {
+  char weight[NTK_BUILD_NAME], bias[NTK_BUILD_NAME];
+  double weight_factor, bias_factor;
+} pair;
+
+static ntk_status make_pair(ntk_build *b, const char *layer, const ntk_shape *weight,
+                            const ntk_shape *bias, int64_t fan_in, int64_t fan_out,
+                            pair *out) {
+  ntk_status status;
+  const ntk_scale w = ntk_weight_scale(b, fan_in, fan_out);
+  const ntk_scale shift = ntk_bias_scale(b, fan_out, 0);
+  NTK_TRY(ntk_build_name(out->weight, layer, ".weight"));
+  NTK_TRY(ntk_build_name(out->bias, layer, ".bias"));
+  NTK_TRY(ntk_build_parameter(b, out->weight, weight, w.deviation));
+  if (bias)
+    NTK_TRY(ntk_build_parameter(b, out->bias, bias, shift.deviation));
+  out->weight_factor = w.factor;
+  out->bias_factor = shift.factor;
+  b->role = NTK_ROLE_HIDDEN;
+done:
+  return status;
+}
+
+/* The product in hand becomes LAYER: factor * product + factor * bias. */
+static ntk_status scale_and_shift(ntk_build *b, const char *layer, const pair *p,
+                                  bool with_bias) {
+  ntk_status status = NTK_SUCCESS;
   char shift[NTK_BUILD_NAME];
-  memcpy(shift, b->at, NTK_BUILD_NAME);
-  memcpy(b->at, product, NTK_BUILD_NAME);
-  NTK_TRY(ntk_build_node(b, "Add", layer, "", shift));
+  if (p->weight_factor != 1)
+    NTK_TRY(ntk_build_scalar(b, "Mul", layer, ".scaled", p->weight_factor));
+  if (with_bias) {
+    NTK_TRY(ntk_build_scaled(b, p->bias, layer, ".shift", p->bias_factor, shift));
+    NTK_TRY(ntk_build_node(b, "Add", layer, "", shift));
+  }
 done:
   return status;
 }
@@ -100,13 +188,10 @@ ntk_status ntk_build_linear(ntk_build *b, const char *layer, int64_t outputs) {
   ntk_status status;
   int64_t *last = &b->shape.dim[b->shape.ndim - 1];
   const ntk_shape weight = {2, {*last, outputs}}, bias = {1, {outputs}};
-  char names[2][NTK_BUILD_NAME];
-  NTK_TRY(weight_and_bias(b, layer, &weight, &bias, *last, names[0], names[1]));
-  NTK_TRY(ntk_build_node(b, "MatMul", layer, ".product", names[0]));
-  if (b->ntk)
-    NTK_TRY(scale_and_shift(b, layer, names[1], *last));
-  else
-    NTK_TRY(ntk_build_node(b, "Add", layer, "", names[1]));
+  pair p;
+  NTK_TRY(make_pair(b, layer, &weight, &bias, *last, outputs, &p));
+  NTK_TRY(ntk_build_node(b, "MatMul", layer, ".product", p.weight));
+  NTK_TRY(scale_and_shift(b, layer, &p, true));
   *last = outputs;
 done:
   return status;
@@ -116,11 +201,11 @@ ntk_status ntk_build_dense(ntk_build *b, const char *layer, int64_t outputs) {
   ntk_status status;
   const int64_t inputs = b->shape.dim[0];
   const ntk_shape weight = {2, {outputs, inputs}}, bias = {1, {outputs}};
-  char names[2][NTK_BUILD_NAME];
-  if (b->ntk)
+  pair p;
+  if (b->scheme != NTK_STANDARD)
     return ntk_build_linear(b, layer, outputs);
-  NTK_TRY(weight_and_bias(b, layer, &weight, &bias, inputs, names[0], names[1]));
-  const char *operands[3] = {b->at, names[0], names[1]};
+  NTK_TRY(make_pair(b, layer, &weight, &bias, inputs, outputs, &p));
+  const char *operands[3] = {b->at, p.weight, p.bias};
   NTK_TRY(ntk_writer_add_node(b->writer, "Gemm", layer, 3, operands));
   NTK_TRY(ntk_writer_set_int(b->writer, "transB", 1));
   NTK_TRY(ntk_build_name(b->at, layer, ""));
@@ -129,9 +214,32 @@ done:
   return status;
 }
 
-/* kernel_shape, strides and pads of a square window, on the node added last. */
-static ntk_status set_window(ntk_build *b, int64_t kernel, int64_t stride, int64_t pad) {
+ntk_status ntk_build_head(ntk_build *b) {
+  b->role = NTK_ROLE_OUTPUT;
+  return ntk_build_dense(b, "head", b->outputs);
+}
+
+ntk_status ntk_build_pooled_head(ntk_build *b) {
   ntk_status status;
+  NTK_TRY(ntk_build_node(b, "GlobalAveragePool", "pool", "", NULL));
+  b->shape.dim[1] = b->shape.dim[2] = 1;
+  NTK_TRY(ntk_build_flatten(b));
+  NTK_TRY(ntk_build_head(b));
+done:
+  return status;
+}
+
+/* kernel_shape, strides and pads of a square window, on the node added last. */
+static ntk_status set_window(ntk_build *b, const char *layer, int64_t kernel,
+                             int64_t stride, int64_t pad) {
+  ntk_status status;
+  for (int i = 1; i < 3; ++i) {
+    NTK_REQUIRE(b->shape.dim[i] + 2 * pad >= kernel, NTK_ERR_ARGUMENT,
+                "--input: the image is too small for %s, whose window of %lldx%lld finds "
+                "%lldx%lld there",
+                layer, (long long)kernel, (long long)kernel, (long long)b->shape.dim[1],
+                (long long)b->shape.dim[2]);
+  }
   NTK_TRY(ntk_writer_set_ints(b->writer, "kernel_shape", 2, (int64_t[]){kernel, kernel}));
   NTK_TRY(ntk_writer_set_ints(b->writer, "strides", 2, (int64_t[]){stride, stride}));
   NTK_TRY(ntk_writer_set_ints(b->writer, "pads", 4, (int64_t[]){pad, pad, pad, pad}));
@@ -141,30 +249,89 @@ done:
   return status;
 }
 
-ntk_status ntk_build_convolution(ntk_build *b, const char *layer, int64_t channels,
-                                 int64_t kernel, int64_t stride, int64_t pad) {
+/* Weight and bias of a convolution. In groups that see one channel each the fan-in does not
+ * grow with the width: an input layer. */
+static ntk_status convolution_pair(ntk_build *b, const char *layer, const ntk_filter *f,
+                                   int64_t groups, pair *out) {
+  const int64_t inputs = b->shape.dim[0] / groups;
+  const ntk_shape weight = {4, {f->channels, inputs, f->kernel, f->kernel}};
+  const ntk_shape bias = {b->scheme == NTK_STANDARD ? 1 : 3, {f->channels, 1, 1}};
+  if (groups > 1 && inputs == 1)
+    b->role = NTK_ROLE_INPUT;
+  return make_pair(b, layer, &weight, f->without_bias ? NULL : &bias,
+                   inputs * f->kernel * f->kernel, f->channels, out);
+}
+
+ntk_status ntk_build_convolution(ntk_build *b, const char *layer, ntk_filter f) {
   ntk_status status;
-  const int64_t inputs = b->shape.dim[0], fan_in = inputs * kernel * kernel;
-  const ntk_shape weight = {4, {channels, inputs, kernel, kernel}};
-  const ntk_shape bias = {b->ntk ? 3 : 1, {channels, 1, 1}}; /* ntk: broadcast by Add */
-  char names[2][NTK_BUILD_NAME], output[NTK_BUILD_NAME];
-  NTK_TRY(weight_and_bias(b, layer, &weight, &bias, fan_in, names[0], names[1]));
-  const char *operands[3] = {b->at, names[0], names[1]};
-  NTK_TRY(ntk_build_name(output, layer, b->ntk ? ".product" : ""));
-  NTK_TRY(ntk_writer_add_node(b->writer, "Conv", output, b->ntk ? 2 : 3, operands));
-  NTK_TRY(set_window(b, kernel, stride, pad));
+  const bool with_bias = !f.without_bias, fused = b->scheme == NTK_STANDARD;
+  const int64_t groups = f.groups > 0 ? f.groups : 1;
+  char output[NTK_BUILD_NAME];
+  pair p;
+  NTK_TRY(convolution_pair(b, layer, &f, groups, &p));
+  const char *operands[3] = {b->at, p.weight, p.bias};
+  NTK_TRY(ntk_build_name(output, layer, fused ? "" : ".product"));
+  NTK_TRY(
+      ntk_writer_add_node(b->writer, "Conv", output, fused && with_bias ? 3 : 2, operands));
+  if (groups > 1)
+    NTK_TRY(ntk_writer_set_int(b->writer, "group", groups));
+  NTK_TRY(set_window(b, layer, f.kernel, f.stride, f.pad));
   memcpy(b->at, output, NTK_BUILD_NAME);
-  b->shape.dim[0] = channels;
-  if (b->ntk)
-    NTK_TRY(scale_and_shift(b, layer, names[1], fan_in));
+  b->shape.dim[0] = f.channels;
+  if (!fused)
+    NTK_TRY(scale_and_shift(b, layer, &p, with_bias));
 done:
   return status;
 }
 
-ntk_status ntk_build_max_pool(ntk_build *b, const char *layer) {
+ntk_status ntk_build_batch_norm(ntk_build *b, const char *layer) {
+  ntk_status status = NTK_SUCCESS;
+  static const char *const ends[] = {".norm.weight", ".norm.bias", ".norm.mean",
+                                     ".norm.variance"};
+  const ntk_shape channels = {1, {b->shape.dim[0]}};
+  const ntk_scale scale = ntk_gain_scale(b, b->shape.dim[0]);
+  char names[4][NTK_BUILD_NAME], output[NTK_BUILD_NAME];
+  if (!b->batch_norm)
+    goto done;
+  for (int i = 0; i < 4; ++i)
+    NTK_TRY(ntk_build_name(names[i], layer, ends[i]));
+  NTK_TRY(ntk_build_gain(b, names[0], &channels, scale.deviation));
+  NTK_TRY(ntk_build_gain(b, names[1], &channels, 0));
+  NTK_TRY(ntk_build_buffer(b, names[2], &channels, 0));
+  NTK_TRY(ntk_build_buffer(b, names[3], &channels, 1));
+  for (int i = 0; i < 2; ++i)
+    NTK_TRY(ntk_build_scaled(b, names[i], names[i], ".scaled", scale.factor, names[i]));
+  NTK_TRY(ntk_build_name(output, layer, ".norm"));
+  NTK_TRY(
+      ntk_writer_add_node(b->writer, "BatchNormalization", output, 5,
+                          (const char *[]){b->at, names[0], names[1], names[2], names[3]}));
+  memcpy(b->at, output, NTK_BUILD_NAME);
+done:
+  return status;
+}
+
+ntk_status ntk_build_normal_convolution(ntk_build *b, const char *layer, ntk_filter f) {
   ntk_status status;
-  NTK_TRY(ntk_build_node(b, "MaxPool", layer, "", NULL));
-  NTK_TRY(set_window(b, 2, 2, 0));
+  f.without_bias = b->batch_norm;
+  NTK_TRY(ntk_build_convolution(b, layer, f));
+  NTK_TRY(ntk_build_batch_norm(b, layer));
+done:
+  return status;
+}
+
+ntk_status ntk_build_active_convolution(ntk_build *b, const char *layer, ntk_filter f) {
+  ntk_status status;
+  NTK_TRY(ntk_build_normal_convolution(b, layer, f));
+  NTK_TRY(ntk_build_activation(b, layer));
+done:
+  return status;
+}
+
+ntk_status ntk_build_pool(ntk_build *b, const char *op, const char *layer, int64_t kernel,
+                          int64_t stride, int64_t pad) {
+  ntk_status status;
+  NTK_TRY(ntk_build_node(b, op, layer, "", NULL));
+  NTK_TRY(set_window(b, layer, kernel, stride, pad));
 done:
   return status;
 }
@@ -193,6 +360,14 @@ ntk_status ntk_build_activation(ntk_build *b, const char *layer) {
   if (strcmp(b->activation, "erf") == 0)
     return ntk_build_node(b, "Erf", layer, ".erf", NULL);
   return ntk_build_node(b, "Relu", layer, ".relu", NULL);
+}
+
+ntk_status ntk_build_require_image(const ntk_build *b) {
+  char text[NTK_SHAPE_TEXT];
+  if (b->shape.ndim == 3)
+    return NTK_SUCCESS;
+  return ntk_fail(NTK_ERR_ARGUMENT, "%s needs --input CHANNELSxHEIGHTxWIDTH, not %s",
+                  b->family->name, ntk_shape_text(&b->shape, text));
 }
 
 ntk_status ntk_build_flatten(ntk_build *b) {

@@ -62,6 +62,15 @@ int64_t ntk_names_get(const ntk_names *names, const char *key) {
   return names->keys[at] ? names->numbers[at] : -1;
 }
 
+ntk_status ntk_names_copy(const ntk_names *from, ntk_names *to) {
+  ntk_status status = NTK_SUCCESS;
+  for (int64_t i = 0; i < from->capacity; i++)
+    if (from->keys[i])
+      NTK_TRY(ntk_names_set(to, from->keys[i], from->numbers[i]));
+done:
+  return status;
+}
+
 void ntk_names_clear(ntk_names *names) {
   ntk_free(&names->keys);
   ntk_free(&names->numbers);

@@ -15,6 +15,7 @@ typedef struct ntk_names {
 /* Sets the number of a name, replacing an old one. */
 NTK_CHECKED ntk_status ntk_names_set(ntk_names *names, const char *key, int64_t number);
 int64_t ntk_names_get(const ntk_names *names, const char *key); /* -1: not there */
+NTK_CHECKED ntk_status ntk_names_copy(const ntk_names *from, ntk_names *to);
 void ntk_names_clear(ntk_names *names);
 
 #endif

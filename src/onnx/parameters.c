@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
-#include "onnx/import.h"
+#include "onnx/lower.h"
 #include "onnx/names.h"
 #include "onnx/tensors.h"
 #include "ops/ops.h"
@@ -10,9 +10,11 @@
 /* The parameter rule of design section 2. Its errors would be silent, so that where the
  * file leaves doubt it is refused or the user is told. */
 
+enum { MAX_DEPTH = 64 }; /* of functions in functions */
+
 /* How a candidate is used, slot by slot. */
 typedef struct usage {
-  int slots, not_parameter, parameter_slot, elementwise;
+  int slots, not_parameter, parameter_slot, elementwise, buffer;
 } usage;
 
 static bool is_type(const Onnx__NodeProto *node, const char *type) {
@@ -62,11 +64,12 @@ static ntk_status list_candidates(ntk_import *import) {
   const Onnx__GraphProto *g = import->graph;
   const bool constants = ntk_options_flag(import->options, "parameters-from-constants");
   ntk_names initializers = {0};
-  for (size_t i = 0; i < g->n_initializer; i++) {
-    if (!g->initializer[i]->name || !is_float(g->initializer[i]))
+  for (int64_t i = 0; i < import->initializer_count; i++) {
+    const Onnx__TensorProto *tensor = import->initializers[i];
+    if (!is_float(tensor))
       continue;
-    NTK_TRY(ntk_names_set(&initializers, g->initializer[i]->name, (int64_t)i));
-    NTK_TRY(add_candidate(import, g->initializer[i]->name, g->initializer[i]));
+    NTK_TRY(ntk_names_set(&initializers, tensor->name, i));
+    NTK_TRY(add_candidate(import, tensor->name, tensor));
   }
   for (size_t i = 0; i < g->n_node; i++) {
     const Onnx__NodeProto *node = g->node[i];
@@ -74,7 +77,7 @@ static ntk_status list_candidates(ntk_import *import) {
     if (is_type(node, "Identity") && node->n_input == 1) {
       const int64_t source = ntk_names_get(&initializers, node->input[0]);
       if (source >= 0)
-        tensor = g->initializer[source];
+        tensor = import->initializers[source];
     }
     if (tensor && is_float(tensor) && node->n_output == 1)
       NTK_TRY(add_candidate(import, node->output[0], tensor));
@@ -88,30 +91,102 @@ static bool is_elementwise(const Onnx__NodeProto *node) {
   return is_type(node, "Add") || is_type(node, "Sub") || is_type(node, "Mul");
 }
 
+/* A count of slots: names of what is counted, and how often it may still go into the body
+ * of a function. */
+typedef struct counter {
+  const ntk_import *import;
+  const ntk_names *names;
+  usage *uses;
+  int *budget, depth;
+} counter;
+
+static ntk_status count_node(const counter *c, const Onnx__NodeProto *node);
+
+/* What input k of a function is there: its slots in the body. */
+static ntk_status look_into(const counter *c, const Onnx__FunctionProto *f, size_t k,
+                            usage *inside) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_names names = {0};
+  const counter deeper = {c->import, &names, inside, c->budget, c->depth + 1};
+  if (k >= f->n_input || c->depth > MAX_DEPTH || --*c->budget < 0)
+    return NTK_SUCCESS;
+  NTK_TRY(ntk_names_set(&names, f->input[k], 0));
+  for (size_t i = 0; i < f->n_node; i++)
+    NTK_TRY(count_node(&deeper, f->node[i]));
+done:
+  ntk_names_clear(&names);
+  return status;
+}
+
+/* Input k of a node, as one slot. */
+static ntk_status count_slot(const counter *c, const Onnx__NodeProto *node, size_t k,
+                             usage *use) {
+  ntk_status status = NTK_SUCCESS;
+  const Onnx__FunctionProto *function = ntk_function_find(c->import, node);
+  const ntk_composite *composite = ntk_composite_find(node);
+  const ntk_op *op = ntk_op_find(node->op_type ? node->op_type : "");
+  unsigned never = op ? op->not_parameter : 0, slots = op ? op->parameter_slot : 0;
+  unsigned buffers = 0;
+  usage inside = {0};
+  use->slots++;
+  if (function) {
+    NTK_TRY(look_into(c, function, k, &inside));
+    use->not_parameter += inside.slots > 0 && inside.not_parameter == inside.slots;
+    use->parameter_slot += inside.parameter_slot > 0;
+    goto done;
+  }
+  if (composite) {
+    never = composite->not_parameter;
+    slots = composite->parameter_slot;
+    buffers = composite->buffer_slot;
+  }
+  use->elementwise += is_elementwise(node);
+  use->buffer += k < 32 && (buffers >> k & 1);
+  use->not_parameter += k < 32 && (never >> k & 1);
+  use->parameter_slot += k < 32 && (slots >> k & 1);
+done:
+  return status;
+}
+
+/* The slots of a node and of the bodies in it. */
+static ntk_status count_node(const counter *c, const Onnx__NodeProto *node) {
+  ntk_status status = NTK_SUCCESS;
+  for (size_t k = 0; k < node->n_input; k++) {
+    const int64_t at = ntk_names_get(c->names, node->input[k]);
+    if (at >= 0)
+      NTK_TRY(count_slot(c, node, k, &c->uses[at]));
+  }
+  for (size_t i = 0; i < node->n_attribute; i++) {
+    const Onnx__GraphProto *body = node->attribute[i]->g;
+    for (size_t k = 0; body && k < body->n_node; k++)
+      NTK_TRY(count_node(c, body->node[k]));
+    for (size_t k = 0; body && k < body->n_output; k++) {
+      const int64_t at =
+          body->output[k]->name ? ntk_names_get(c->names, body->output[k]->name) : -1;
+      if (at >= 0)
+        c->uses[at].slots++;
+    }
+  }
+done:
+  return status;
+}
+
 /* Slots of live nodes that read each candidate; an Identity that is a source itself is
  * none. */
 static ntk_status count_uses(const ntk_import *import, usage *uses) {
   ntk_status status = NTK_SUCCESS;
   const Onnx__GraphProto *g = import->graph;
   ntk_names names = {0};
+  int budget = 1 << 16;
+  const counter c = {import, &names, uses, &budget, 0};
   for (int i = 0; i < import->candidate_count; i++)
     NTK_TRY(ntk_names_set(&names, import->candidates[i].name, i));
   for (size_t i = 0; i < g->n_node; i++) {
     const Onnx__NodeProto *node = g->node[i];
-    if (!import->live[i])
-      continue;
-    if (is_type(node, "Identity") && ntk_names_get(&names, node->output[0]) >= 0)
-      continue;
-    const ntk_op *op = ntk_op_find(node->op_type ? node->op_type : "");
-    for (size_t k = 0; k < node->n_input; k++) {
-      const int64_t c = ntk_names_get(&names, node->input[k]);
-      if (c < 0)
-        continue;
-      uses[c].slots++;
-      uses[c].elementwise += is_elementwise(node);
-      uses[c].not_parameter += op && k < 32 && (op->not_parameter >> k & 1);
-      uses[c].parameter_slot += op && k < 32 && (op->parameter_slot >> k & 1);
-    }
+    const bool is_source =
+        is_type(node, "Identity") && ntk_names_get(&names, node->output[0]) >= 0;
+    if (import->live[i] && !is_source)
+      NTK_TRY(count_node(&c, node));
   }
 done:
   ntk_names_clear(&names);
@@ -130,39 +205,13 @@ static const char *metadata(const ntk_import *import) {
   return NULL;
 }
 
-/* The letter that \uXXXX stands for, as UTF-8; returns the end of what was written. */
-static char *put_utf8(char *to, unsigned code) {
-  if (code < 0x80) {
-    *to++ = (char)code;
-  } else if (code < 0x800) {
-    *to++ = (char)(0xc0 | code >> 6);
-    *to++ = (char)(0x80 | (code & 63));
-  } else {
-    *to++ = (char)(0xe0 | code >> 12);
-    *to++ = (char)(0x80 | (code >> 6 & 63));
-    *to++ = (char)(0x80 | (code & 63));
-  }
-  return to;
-}
-
 /* Next string of a JSON array of strings, its escapes resolved in place; NULL: no more. */
 static char *next_word(char **at) {
-  char *from = strchr(*at, '"'), *to = from;
-  if (!from)
+  char *word = strchr(*at, '"');
+  if (!word)
     return NULL;
-  char *const word = from++;
-  while (*from && *from != '"') {
-    unsigned code;
-    if (*from == '\\' && from[1] == 'u' && sscanf(from + 2, "%4x", &code) == 1) {
-      to = put_utf8(to, code);
-      from += strnlen(from, 6);
-    } else {
-      from += *from == '\\' && from[1];
-      *to++ = *from++;
-    }
-  }
-  *at = *from ? from + 1 : from;
-  *to = '\0';
+  *at = ++word;
+  (void)ntk_json_string(at);
   return word;
 }
 
@@ -205,21 +254,22 @@ static ntk_status check_patterns(const ntk_import *import, const char *option) {
   return NTK_SUCCESS;
 }
 
-/* Elements: one only? all equal? one not finite? */
+/* Elements: one only? all equal? all zero? one not finite? */
 typedef struct facts {
-  bool single, equal, nonfinite;
+  bool single, equal, zero, nonfinite;
 } facts;
 
 static ntk_status find_facts(const ntk_import *import, const ntk_candidate *c, facts *out) {
   ntk_status status = NTK_SUCCESS;
   ntk_tensor *tensor = NULL;
-  NTK_TRY(ntk_onnx_tensor(c->tensor, import->folder, &tensor));
+  NTK_TRY(ntk_onnx_tensor(c->tensor, import->block, &tensor));
   const int64_t n = ntk_shape_size(&tensor->shape);
   *out = (facts){.single = n == 1, .equal = true};
   out->nonfinite = ntk_find_nonfinite(tensor->dtype, tensor->data, n) >= 0;
   const double first = n > 0 ? ntk_tensor_real(tensor, 0) : 0;
   for (int64_t i = 1; i < n && out->equal; i++)
     out->equal = ntk_tensor_real(tensor, i) == first;
+  out->zero = out->equal && first == 0;
 done:
   ntk_tensor_destroy(&tensor);
   return status;
@@ -228,9 +278,9 @@ done:
 /* ---- the rule -------------------------------------------------------------------------
  */
 
+/* By itself, and by --param. */
 static void decide(const ntk_import *import, const ntk_names *named, const usage *use,
                    facts f, ntk_candidate *c) {
-  const ntk_options *o = import->options;
   const bool torch =
       import->proto->producer_name && strcmp(import->proto->producer_name, "pytorch") == 0;
   c->uses = use->slots;
@@ -239,11 +289,7 @@ static void decide(const ntk_import *import, const ntk_names *named, const usage
     c->reason = "not used";
   else if (use->not_parameter == use->slots)
     c->reason = "statistics or bounds only";
-  else if (matches(o, "freeze", c->name))
-    c->reason = "frozen (--freeze)";
-  else if (ntk_options_given(o, "only") && !matches(o, "only", c->name))
-    c->reason = "frozen (not in --only)";
-  else if (matches(o, "param", c->name)) {
+  else if (matches(import->options, "param", c->name)) {
     c->is_parameter = true;
     c->reason = "named by --param";
   } else if (named) {
@@ -251,11 +297,28 @@ static void decide(const ntk_import *import, const ntk_names *named, const usage
     c->reason = c->is_parameter ? "named by the file" : "not named by the file";
   } else if (f.nonfinite)
     c->reason = "holds a value that is not finite (--param would make it one)";
+  else if (f.zero && use->buffer == use->slots)
+    c->reason = "zeros as a first state or mask (--param would make it a parameter)";
   else if (f.single && !torch && use->parameter_slot == 0)
     c->reason = "a single number (--param would make it one)";
   else {
     c->is_parameter = true;
     c->reason = "a float tensor that is used";
+  }
+}
+
+/* By --freeze and --only, whatever it would be. */
+static void freeze(const ntk_import *import, const usage *use, ntk_candidate *c) {
+  const ntk_options *o = import->options;
+  c->is_trained = c->is_parameter;
+  if (use->not_parameter == use->slots)
+    return;
+  if (matches(o, "freeze", c->name)) {
+    c->is_parameter = false;
+    c->reason = "frozen (--freeze)";
+  } else if (ntk_options_given(o, "only") && !matches(o, "only", c->name)) {
+    c->is_parameter = false;
+    c->reason = "frozen (not in --only)";
   }
 }
 
@@ -281,36 +344,17 @@ static ntk_status warn_of_buffers(ntk_context *context, const ntk_import *import
     int axes = 0;
     for (size_t k = 0; k < c->tensor->n_dims; k++)
       axes += c->tensor->dims[k] > 1;
-    if (c->is_parameter && axes > 1 && uses[i].elementwise == uses[i].slots)
+    if (c->is_parameter && ((axes > 1 && uses[i].elementwise == uses[i].slots) ||
+                            uses[i].buffer == uses[i].slots))
       NTK_TRY(ntk_text_add(&list, "%s%s", list.length ? ", " : "", c->name));
   }
   if (list.length)
     ntk_say(context, NTK_REPORT_WARNING,
-            "%s: added to or multiplied with data, as buffers are: %s; --freeze them if "
+            "%s: added to or multiplied with data, or first states, as buffers are: %s; "
+            "--freeze them if "
             "they are "
             "no parameters",
             import->path, list.data);
-done:
-  ntk_text_clear(&list);
-  return status;
-}
-
-/* Says of the first tensors why they are none. */
-static ntk_status refuse_none(const ntk_import *import) {
-  ntk_status status = NTK_SUCCESS;
-  ntk_text list = {0};
-  const int count = import->candidate_count < 4 ? import->candidate_count : 4;
-  for (int i = 0; i < count; i++)
-    NTK_TRY(ntk_text_add(&list, "%s%.100s: %s", i ? "; " : " (", import->candidates[i].name,
-                         import->candidates[i].reason));
-  NTK_TRY(ntk_text_add(&list, "%s",
-                       count < import->candidate_count ? "; ...)"
-                       : count                         ? ")"
-                                                       : ""));
-  status = ntk_fail(NTK_ERR_NO_PARAMETERS,
-                    "%s: no tensor is a parameter%s; see --param, --only, --freeze and "
-                    "--parameters-from-constants",
-                    import->path, list.data);
 done:
   ntk_text_clear(&list);
   return status;
@@ -323,7 +367,6 @@ ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
   ntk_names names = {0};
   char *text = NULL;
   usage *uses = NULL;
-  int parameters = 0;
   NTK_TRY(list_candidates(import));
   NTK_TRY(check_patterns(import, "param"));
   NTK_TRY(check_patterns(import, "freeze"));
@@ -340,12 +383,10 @@ ntk_status ntk_candidates_find(ntk_context *context, ntk_import *import) {
     if (uses[i].slots > 0 && !named)
       NTK_TRY(find_facts(import, &import->candidates[i], &f));
     decide(import, named, &uses[i], f, &import->candidates[i]);
+    freeze(import, &uses[i], &import->candidates[i]);
     if (!named)
       NTK_TRY(refuse_merged(import, &import->candidates[i], f));
-    parameters += import->candidates[i].is_parameter;
   }
-  if (parameters == 0)
-    NTK_TRY(refuse_none(import));
   if (!named) {
     NTK_TRY(ntk_torch_check(import));
     NTK_TRY(warn_of_buffers(context, import, uses));

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE /* memmem */
 #include "onnx/import.h"
+#include "onnx/tensors.h"
 #include <string.h>
 
 /* What PyTorch's exporters do to parameters, and the traces it leaves. The older one folds
- * BatchNorm into convolutions, whose weights then have names of its own (onnx::Conv_33).
+ * BatchNorm into convolutions, whose weights then have names of its own (onnx::Conv_33),
+ * and stores transposes of weights (onnx::MatMul_44), which unties a head from its table.
  * The newer one (torch.export) also merges equal tensors and drops zeros and ones, without
  * an Identity in their place; but it lists the module's parameters in the graph's metadata,
  * one in a line: p_0_weight: PARAMETER target='0.weight'. */
@@ -25,6 +27,45 @@ static ntk_status refuse_folded(const ntk_import *import) {
                       import->path, c->name, advice);
   }
   return NTK_SUCCESS;
+}
+
+static ntk_status compare_transposed(const ntk_import *import, const ntk_candidate *a,
+                                     const ntk_candidate *b, bool *same) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_tensor *x = NULL, *y = NULL;
+  NTK_TRY(ntk_onnx_tensor(a->tensor, import->block, &x));
+  NTK_TRY(ntk_onnx_tensor(b->tensor, import->block, &y));
+  const int64_t rows = x->shape.dim[0], columns = x->shape.dim[1];
+  *same = true;
+  for (int64_t i = 0; i < rows * columns && *same; i++)
+    *same = ntk_tensor_real(x, i) == ntk_tensor_real(y, i % columns * rows + i / columns);
+done:
+  ntk_tensor_destroy(&x);
+  ntk_tensor_destroy(&y);
+  return status;
+}
+
+/* A matrix that the exporter made, and the named one that it is the transpose of. */
+static ntk_status refuse_untied(const ntk_import *import) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_candidate *list = import->candidates;
+  for (int i = 0; i < import->candidate_count; i++)
+    for (int k = 0; k < import->candidate_count; k++) {
+      const Onnx__TensorProto *made = list[i].tensor, *named = list[k].tensor;
+      bool same;
+      if (strncmp(list[i].name, "onnx::", 6) != 0 ||
+          strncmp(list[k].name, "onnx::", 6) == 0 || list[i].uses == 0 ||
+          list[k].uses == 0 || made->n_dims != 2 || named->n_dims != 2 ||
+          made->dims[0] != named->dims[1] || made->dims[1] != named->dims[0])
+        continue;
+      NTK_TRY(compare_transposed(import, &list[i], &list[k], &same));
+      NTK_REQUIRE(!same, NTK_ERR_ARGUMENT,
+                  "%s: '%s' is the transpose of '%s': the exporter made two of one "
+                  "parameter; %s",
+                  import->path, list[i].name, list[k].name, advice);
+    }
+done:
+  return status;
 }
 
 /* Every parameter that the file's own list names must be an initializer. */
@@ -57,6 +98,7 @@ ntk_status ntk_torch_check(const ntk_import *import) {
   ntk_status status = NTK_SUCCESS;
   const char *end = import->bytes + import->size;
   NTK_TRY(refuse_folded(import));
+  NTK_TRY(refuse_untied(import));
   if (find(import->bytes, end, "pkg.torch.export.") ||
       find(import->bytes, end, "pkg.torch.onnx."))
     NTK_TRY(check_list(import));

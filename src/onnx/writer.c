@@ -20,7 +20,9 @@ typedef struct piece {
 
 struct ntk_writer {
   piece *pieces;
-  int64_t parameter_bytes;
+  int64_t bytes;
+  char **parameters; /* names of the initializers that are parameters */
+  size_t parameter_count;
   Onnx__ModelProto model;
   Onnx__GraphProto graph;
   Onnx__OperatorSetIdProto opset;
@@ -129,22 +131,33 @@ done:
   return status;
 }
 
-ntk_status ntk_writer_add_parameter(ntk_writer *writer, const char *name,
-                                    const ntk_shape *shape, float **elements) {
+ntk_status ntk_writer_add_buffer(ntk_writer *writer, const char *name,
+                                 const ntk_shape *shape, float **elements) {
   ntk_status status;
   Onnx__TensorProto *tensor = NULL;
   double bytes = sizeof(float);
   for (int i = 0; i < shape->ndim; ++i)
     bytes *= (double)shape->dim[i];
-  NTK_REQUIRE((double)writer->parameter_bytes + bytes < 2147000000.0, NTK_ERR_ARGUMENT,
+  NTK_REQUIRE((double)writer->bytes + bytes < 2147000000.0, NTK_ERR_ARGUMENT,
               "the parameters exceed the 2 GiB of an ONNX file at %s: make the network "
               "smaller (--width, --depth)",
               name);
-  writer->parameter_bytes += (int64_t)bytes;
+  writer->bytes += (int64_t)bytes;
   NTK_TRY(make_tensor(writer, shape, &tensor, elements));
   NTK_TRY(keep_text(writer, name, &tensor->name));
   NTK_TRY(
       append(writer, &writer->graph.n_initializer, &writer->graph.initializer, &tensor));
+done:
+  return status;
+}
+
+ntk_status ntk_writer_add_parameter(ntk_writer *writer, const char *name,
+                                    const ntk_shape *shape, float **elements) {
+  ntk_status status;
+  char *kept = NULL;
+  NTK_TRY(ntk_writer_add_buffer(writer, name, shape, elements));
+  NTK_TRY(keep_text(writer, name, &kept));
+  NTK_TRY(append(writer, &writer->parameter_count, &writer->parameters, &kept));
 done:
   return status;
 }
@@ -210,6 +223,20 @@ done:
   return status;
 }
 
+ntk_status ntk_writer_set_string(ntk_writer *writer, const char *name, const char *value) {
+  ntk_status status;
+  Onnx__AttributeProto *attribute = NULL;
+  const size_t length = strlen(value);
+  NTK_TRY(add_attribute(writer, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING,
+                        &attribute));
+  NTK_TRY(keep(writer, (int64_t)length, 1, &attribute->s.data));
+  memcpy(attribute->s.data, value, length);
+  attribute->s.len = length;
+  attribute->has_s = 1;
+done:
+  return status;
+}
+
 ntk_status ntk_writer_add_constant(ntk_writer *writer, const char *name, double value) {
   ntk_status status;
   Onnx__AttributeProto *attribute = NULL;
@@ -244,7 +271,7 @@ done:
 }
 
 static ntk_status make_value(ntk_writer *writer, const char *name, const ntk_shape *sample,
-                             Onnx__ValueInfoProto **out) {
+                             ntk_dtype type, Onnx__ValueInfoProto **out) {
   ntk_status status;
   Onnx__ValueInfoProto *value = NULL;
   Onnx__TypeProto__Tensor *tensor = NULL;
@@ -258,7 +285,8 @@ static ntk_status make_value(ntk_writer *writer, const char *name, const ntk_sha
   value->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
   value->type->tensor_type = tensor;
   tensor->has_elem_type = 1;
-  tensor->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+  tensor->elem_type = type == NTK_I64 ? ONNX__TENSOR_PROTO__DATA_TYPE__INT64
+                                      : ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
   NTK_TRY(keep(writer, 1, sizeof *tensor->shape, &tensor->shape));
   onnx__tensor_shape_proto__init(tensor->shape);
   NTK_TRY(add_axis(writer, tensor->shape, 0, "batch"));
@@ -270,10 +298,10 @@ done:
 }
 
 ntk_status ntk_writer_add_input(ntk_writer *writer, const char *name,
-                                const ntk_shape *sample) {
+                                const ntk_shape *sample, ntk_dtype type) {
   ntk_status status;
   Onnx__ValueInfoProto *value = NULL;
-  NTK_TRY(make_value(writer, name, sample, &value));
+  NTK_TRY(make_value(writer, name, sample, type, &value));
   NTK_TRY(append(writer, &writer->graph.n_input, &writer->graph.input, &value));
 done:
   return status;
@@ -283,21 +311,21 @@ ntk_status ntk_writer_add_output(ntk_writer *writer, const char *name,
                                  const ntk_shape *sample) {
   ntk_status status;
   Onnx__ValueInfoProto *value = NULL;
-  NTK_TRY(make_value(writer, name, sample, &value));
+  NTK_TRY(make_value(writer, name, sample, NTK_F32, &value));
   NTK_TRY(append(writer, &writer->graph.n_output, &writer->graph.output, &value));
 done:
   return status;
 }
 
-/* Metadata `scantk.parameters`: a JSON array of the initializers' names. */
+/* Metadata `scantk.parameters`: a JSON array of the parameters' names. */
 static ntk_status add_metadata(ntk_writer *writer) {
   ntk_status status;
   ntk_text text = {0};
   Onnx__StringStringEntryProto *entry = NULL;
   NTK_TRY(ntk_text_add(&text, "["));
-  for (size_t i = 0; i < writer->graph.n_initializer; ++i) {
+  for (size_t i = 0; i < writer->parameter_count; ++i) {
     NTK_TRY(ntk_text_add(&text, "%s", i ? ", " : ""));
-    NTK_TRY(ntk_text_add_json(&text, writer->graph.initializer[i]->name));
+    NTK_TRY(ntk_text_add_json(&text, writer->parameters[i]));
   }
   NTK_TRY(ntk_text_add(&text, "]"));
   NTK_TRY(keep(writer, 1, sizeof *entry, &entry));

@@ -2,17 +2,23 @@
 #include "base/status.h"
 #include "ops/light.h"
 
-/* Functions of two numbers, with NumPy's broadcasting inside a sample. */
+/* Functions of two numbers and of many, with NumPy's broadcasting inside a sample. */
 
 static bool same_size(const ntk_graph *graph, const ntk_node *node, int operand) {
   const ntk_value *x = ntk_operand(graph, node, operand);
   return x && ntk_shape_size(&x->shape) == ntk_graph_size(graph, node->outputs[0]);
 }
 
+/* The factor in front of an operand of a sum. */
+static double factor(const ntk_broadcast *b, int operand) {
+  if (b->function == NTK_BROADCAST_MEAN)
+    return 1 / (double)b->operands;
+  return b->function == NTK_BINARY_SUB && operand == 1 ? -1 : 1;
+}
+
 static bool passes_sum(const ntk_graph *graph, const ntk_node *node, int operand,
                        double *s) {
-  const ntk_broadcast *b = node->detail;
-  *s = operand == 1 && b->function == NTK_BINARY_SUB ? -1 : 1;
+  *s = factor(node->detail, operand);
   return same_size(graph, node, operand);
 }
 
@@ -34,14 +40,14 @@ static bool passes_scalar(const ntk_graph *graph, const ntk_node *node, int oper
 static bool use_bias(const ntk_graph *graph, const ntk_node *node, int operand,
                      ntk_use *use) {
   const ntk_broadcast *b = node->detail;
-  const int64_t *stride = b->stride[operand];
+  const int64_t *stride = b->operand[operand].stride;
   int first = 0, last = b->ndim;
   (void)graph;
   while (first < b->ndim && stride[first] == 0)
     first++;
   while (last > first && stride[last - 1] == 0)
     last--;
-  *use = (ntk_use){.G = 1, .T1 = 1, .T2 = 1, .K = 1, .C = 1, .x_operand = -1, .scale = 1};
+  *use = (ntk_use){.G = 1, .T1 = 1, .T2 = 1, .K = 1, .C = 1, .x_operand = -1};
   for (int d = 0; d < b->ndim; d++) {
     if (d < first)
       use->T1 *= b->extent[d];
@@ -57,8 +63,7 @@ static bool use_bias(const ntk_graph *graph, const ntk_node *node, int operand,
       return false;
     expected *= b->extent[d];
   }
-  if (b->function == NTK_BINARY_SUB && operand == 1)
-    use->scale = -1;
+  use->scale = factor(b, operand);
   use->dt2 = 1;
   use->dc = use->T2;
   use->dt1 = use->C * use->T2;
@@ -66,62 +71,104 @@ static bool use_bias(const ntk_graph *graph, const ntk_node *node, int operand,
   return true;
 }
 
-#define BINARY_ROW(row, onnx, since, function, flags_, ...)                                \
-  static ntk_status infer_##row(ntk_graph *graph, ntk_node *node) {                        \
-    const ntk_value *x = ntk_operand(graph, node, 0);                                      \
-    return ntk_broadcast_infer(graph, node, 2, function, x ? x->dtype : NTK_F32);          \
-  }                                                                                        \
+#define BROADCAST_ROW(row, onnx, since, least, most, flags_, ...)                          \
   const ntk_op ntk_op_##row = {                                                            \
       .name = onnx,                                                                        \
       .first = since,                                                                      \
       .last = 22,                                                                          \
-      .min_in = 2,                                                                         \
-      .max_in = 2,                                                                         \
+      .min_in = least,                                                                     \
+      .max_in = most,                                                                      \
       .max_out = 1,                                                                        \
       .flags = flags_,                                                                     \
       .infer = infer_##row,                                                                \
       .kernels = {&ntk_binary_kernels_f32, &ntk_binary_kernels_f64},                       \
       __VA_ARGS__};
 
-BINARY_ROW(add, "Add", 7, NTK_BINARY_ADD, NTK_OP_ADDITIVE, .passes = passes_sum,
-           .use = use_bias)
-BINARY_ROW(sub, "Sub", 7, NTK_BINARY_SUB, NTK_OP_ADDITIVE, .passes = passes_sum,
-           .use = use_bias)
-BINARY_ROW(mul, "Mul", 7, NTK_BINARY_MUL, NTK_OP_MULTILINEAR, .passes = passes_scalar)
-BINARY_ROW(div, "Div", 7, NTK_BINARY_DIV, 0, .passes = passes_scalar)
-BINARY_ROW(pow, "Pow", 7, NTK_BINARY_POW, 0, .not_parameter = 0)
-BINARY_ROW(min, "Min", 8, NTK_BINARY_MIN, 0, .not_parameter = 0)
-BINARY_ROW(max, "Max", 8, NTK_BINARY_MAX, 0, .not_parameter = 0)
+/* ---- numbers --------------------------------------------------------------------------
+ */
 
-static ntk_status infer_equal(ntk_graph *graph, ntk_node *node) {
-  return ntk_broadcast_infer(graph, node, 2, NTK_BINARY_EQUAL, NTK_BOOL);
+#define NUMBERS_ROW(row, onnx, since, least, most, function, flags_, ...)                  \
+  static ntk_status infer_##row(ntk_graph *graph, ntk_node *node) {                        \
+    const ntk_value *x = ntk_operand(graph, node, 0);                                      \
+    return ntk_broadcast_infer(graph, node, function, x ? x->dtype : NTK_F32);             \
+  }                                                                                        \
+  BROADCAST_ROW(row, onnx, since, least, most, flags_, __VA_ARGS__)
+#define BINARY_ROW(row, onnx, function, flags_, ...)                                       \
+  NUMBERS_ROW(row, onnx, 1, 2, 2, function, flags_, __VA_ARGS__)
+#define MANY_ROW(row, onnx, function, flags_, ...)                                         \
+  NUMBERS_ROW(row, onnx, 1, 1, NTK_BROADCAST, function, flags_, __VA_ARGS__)
+
+BINARY_ROW(add, "Add", NTK_BINARY_ADD, NTK_OP_ADDITIVE, .passes = passes_sum,
+           .use = use_bias)
+BINARY_ROW(sub, "Sub", NTK_BINARY_SUB, NTK_OP_ADDITIVE, .passes = passes_sum,
+           .use = use_bias)
+BINARY_ROW(mul, "Mul", NTK_BINARY_MUL, NTK_OP_MULTILINEAR, .passes = passes_scalar)
+/* Integers are cut off where they are folded, and nowhere else. */
+static ntk_status infer_div(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_require_operands(graph, node, 2));
+  const ntk_value *a = ntk_operand(graph, node, 0), *b = ntk_operand(graph, node, 1);
+  NTK_REQUIRE(ntk_dtype_is_real(a->dtype) || (a->constant && b->constant),
+              NTK_ERR_UNSUPPORTED, "a division of integers that depend on data");
+  NTK_TRY(ntk_broadcast_infer(graph, node, NTK_BINARY_DIV, a->dtype));
+done:
+  return status;
 }
-const ntk_op ntk_op_equal = {.name = "Equal",
-                             .first = 7,
-                             .last = 22,
-                             .min_in = 2,
-                             .max_in = 2,
-                             .max_out = 1,
-                             .flags = NTK_OP_DISCRETE,
-                             .infer = infer_equal,
-                             .kernels = {&ntk_binary_kernels_f32, &ntk_binary_kernels_f64}};
+BROADCAST_ROW(div, "Div", 1, 2, 2, 0, .passes = passes_scalar)
+BINARY_ROW(pow, "Pow", NTK_BINARY_POW, 0, .not_parameter = 0)
+MANY_ROW(sum, "Sum", NTK_BROADCAST_SUM, NTK_OP_ADDITIVE, .passes = passes_sum,
+         .use = use_bias)
+MANY_ROW(mean, "Mean", NTK_BROADCAST_MEAN, NTK_OP_ADDITIVE, .passes = passes_sum,
+         .use = use_bias)
+MANY_ROW(min, "Min", NTK_BROADCAST_MIN, 0, .not_parameter = 0)
+MANY_ROW(max, "Max", NTK_BROADCAST_MAX, 0, .not_parameter = 0)
 
+static ntk_status infer_mod(ntk_graph *graph, ntk_node *node) {
+  const ntk_value *x = ntk_operand(graph, node, 0);
+  const bool truncated = ntk_node_int(node, "fmod", 0) != 0;
+  if (x && ntk_dtype_is_real(x->dtype) && !truncated && node->opset < 28)
+    return ntk_fail(NTK_ERR_UNSUPPORTED, "real numbers need fmod = 1");
+  return ntk_broadcast_infer(graph, node, truncated ? NTK_BINARY_FMOD : NTK_BINARY_MOD,
+                             x ? x->dtype : NTK_F32);
+}
+BROADCAST_ROW(mod, "Mod", 10, 2, 2, 0, .not_parameter = 0)
+
+static ntk_status infer_prelu(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  char x[NTK_SHAPE_TEXT], slope[NTK_SHAPE_TEXT];
+  NTK_TRY(ntk_require_operands(graph, node, 2));
+  NTK_TRY(ntk_broadcast_infer(graph, node, NTK_BINARY_PRELU,
+                              ntk_operand(graph, node, 0)->dtype));
+  NTK_REQUIRE(ntk_shape_equal(&ntk_operand(graph, node, 0)->shape,
+                              &graph->values[node->outputs[0]].shape),
+              NTK_ERR_SHAPE, "slopes %s for data %s",
+              ntk_shape_text(&ntk_operand(graph, node, 1)->shape, slope),
+              ntk_shape_text(&ntk_operand(graph, node, 0)->shape, x));
+done:
+  return status;
+}
+BROADCAST_ROW(prelu, "PRelu", 1, 2, 2, 0, .parameter_slot = 1u << 1)
+
+/* ---- questions ------------------------------------------------------------------------
+ */
+
+#define QUESTION_ROW(row, onnx, since, function)                                           \
+  static ntk_status infer_##row(ntk_graph *graph, ntk_node *node) {                        \
+    return ntk_broadcast_infer(graph, node, function, NTK_BOOL);                           \
+  }                                                                                        \
+  BROADCAST_ROW(row, onnx, since, 2, 2, NTK_OP_DISCRETE, .not_parameter = 1u << 0 | 1u << 1)
+QUESTION_ROW(equal, "Equal", 1, NTK_BINARY_EQUAL)
+QUESTION_ROW(greater, "Greater", 1, NTK_BINARY_GREATER)
+QUESTION_ROW(less, "Less", 1, NTK_BINARY_LESS)
+QUESTION_ROW(greaterorequal, "GreaterOrEqual", 12, NTK_BINARY_GREATEROREQUAL)
+QUESTION_ROW(lessorequal, "LessOrEqual", 12, NTK_BINARY_LESSOREQUAL)
+QUESTION_ROW(and, "And", 1, NTK_BINARY_AND)
+QUESTION_ROW(or, "Or", 1, NTK_BINARY_OR)
+QUESTION_ROW(xor, "Xor", 1, NTK_BINARY_XOR)
+
+/* Linear in what is chosen from; the condition has no derivative. */
 static ntk_status infer_where(ntk_graph *graph, ntk_node *node) {
-  const ntk_value *condition = ntk_operand(graph, node, 0),
-                  *x = ntk_operand(graph, node, 1);
-  if (!condition || !x)
-    return ntk_require_operands(graph, node, 3);
-  if (condition->role != NTK_CONSTANT)
-    return ntk_fail(NTK_ERR_UNSUPPORTED,
-                    "a condition that depends on data is not supported");
-  return ntk_broadcast_infer(graph, node, 3, 0, x->dtype);
+  const ntk_value *x = ntk_operand(graph, node, 1);
+  return ntk_broadcast_infer(graph, node, NTK_BROADCAST_WHERE, x ? x->dtype : NTK_F32);
 }
-const ntk_op ntk_op_where = {.name = "Where",
-                             .first = 9,
-                             .last = 22,
-                             .min_in = 3,
-                             .max_in = 3,
-                             .max_out = 1,
-                             .flags = NTK_OP_ADDITIVE,
-                             .infer = infer_where,
-                             .kernels = {&ntk_where_kernels_f32, &ntk_where_kernels_f64}};
+BROADCAST_ROW(where, "Where", 9, 3, 3, NTK_OP_MULTILINEAR, .not_parameter = 0)

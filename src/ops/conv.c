@@ -45,24 +45,25 @@ done:
   return status;
 }
 
-static ntk_status conv_infer(ntk_graph *graph, ntk_node *node) {
+/* What groups share out: the weight is [filters of all groups, channels of one, kernel],
+ * where ConvTranspose's filters are the channels that it reads. */
+static ntk_status check_groups(const ntk_conv *c, const ntk_shape *x, const ntk_shape *w) {
   ntk_status status = NTK_SUCCESS;
-  ntk_conv *c;
   char text_x[NTK_SHAPE_TEXT], text_w[NTK_SHAPE_TEXT];
-  NTK_TRY(ntk_dense_begin(graph, node, 2, sizeof *c, &c));
-  const ntk_shape *x = ntk_dense_shape(graph, node, 0);
-  const ntk_shape *w = ntk_dense_shape(graph, node, 1);
-  c->groups = ntk_node_int(node, "group", 1);
   NTK_REQUIRE(x->ndim >= 3 && x->ndim <= 5 && w->ndim == x->ndim, NTK_ERR_UNSUPPORTED,
               "data %s with weight %s; 1 to 3 spatial axes are supported",
               ntk_shape_text(x, text_x), ntk_shape_text(w, text_w));
-  NTK_REQUIRE(c->groups >= 1 && w->dim[0] > 0 && w->dim[0] % c->groups == 0 &&
-                  x->dim[1] == w->dim[1] * c->groups && x->dim[0] > 0,
+  NTK_REQUIRE(c->groups >= 1 && w->dim[0] > 0 && w->dim[1] > 0 &&
+                  w->dim[0] % c->groups == 0 && x->dim[0] > 0 &&
+                  x->dim[1] == (c->transposed ? w->dim[0] : w->dim[1] * c->groups),
               NTK_ERR_SHAPE, "data %s and weight %s do not fit %lld groups",
               ntk_shape_text(x, text_x), ntk_shape_text(w, text_w), (long long)c->groups);
-  NTK_TRY(kernel_shape(node, w));
-  NTK_TRY(check_bias(graph, node, w->dim[0]));
-  NTK_TRY(ntk_window_infer(node, x, w->dim + 2, false, &c->window));
+done:
+  return status;
+}
+
+/* Counts that follow from window and weight. */
+static void set_counts(ntk_conv *c, const ntk_shape *x, const ntk_shape *w) {
   c->images = x->dim[0];
   c->channels = w->dim[1];
   c->filters = w->dim[0] / c->groups;
@@ -73,12 +74,39 @@ static ntk_status conv_infer(ntk_graph *graph, ntk_node *node) {
   c->pointwise = c->K == c->channels && c->pixels == c->plane;
   for (int a = 0; a < 3; a++)
     c->pointwise = c->pointwise && c->window.stride[a] == 1 && c->window.pad_begin[a] == 0;
-  ntk_shape y = {x->ndim, {x->dim[0], w->dim[0]}};
+}
+
+static ntk_status infer(ntk_graph *graph, ntk_node *node, bool transposed) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_conv *c;
+  NTK_TRY(ntk_dense_begin(graph, node, 2, sizeof *c, &c));
+  const ntk_shape *x = ntk_dense_shape(graph, node, 0);
+  const ntk_shape *w = ntk_dense_shape(graph, node, 1);
+  c->transposed = transposed;
+  c->groups = ntk_node_int(node, "group", 1);
+  NTK_TRY(check_groups(c, x, w));
+  const int64_t written = transposed ? w->dim[1] * c->groups : w->dim[0];
+  NTK_TRY(kernel_shape(node, w));
+  NTK_TRY(check_bias(graph, node, written));
+  if (transposed)
+    NTK_TRY(ntk_window_infer_transposed(node, x, w->dim + 2, &c->window));
+  else
+    NTK_TRY(ntk_window_infer(node, x, w->dim + 2, false, &c->window));
+  set_counts(c, x, w);
+  const int64_t *extent = transposed ? c->window.input : c->window.output;
+  ntk_shape y = {x->ndim, {x->dim[0], written}};
   for (int i = 2; i < x->ndim; i++)
-    y.dim[i] = c->window.output[i - 2 + 5 - x->ndim];
+    y.dim[i] = extent[i - 2 + 5 - x->ndim];
   ntk_dense_output(graph, node, &y);
 done:
   return status;
+}
+
+static ntk_status conv_infer(ntk_graph *graph, ntk_node *node) {
+  return infer(graph, node, false);
+}
+static ntk_status convtranspose_infer(ntk_graph *graph, ntk_node *node) {
+  return infer(graph, node, true);
 }
 
 static bool conv_keeps_batch(const ntk_graph *graph, const ntk_node *node, const int *axis,
@@ -124,17 +152,54 @@ static bool conv_use(const ntk_graph *graph, const ntk_node *node, int operand,
   use->wg = c->filters * c->K;
   use->wk = 1;
   use->wc = c->K;
+  use->xg = c->channels * c->plane;
   use->x_custom = !c->pointwise;
   if (use->x_custom) {
     use->x_key = geometry_key(c);
     use->window = c->images == 1 ? &c->window : NULL;
     use->channels = c->channels;
   } else {
-    use->xg = c->channels * c->plane;
     use->xt1 = c->groups * use->xg;
     use->xt2 = 1;
     use->xk = c->plane;
   }
+  return true;
+}
+
+/* T are the pixels that it reads, D the patches of the cotangent. */
+static bool convtranspose_use(const ntk_graph *graph, const ntk_node *node, int operand,
+                              ntk_use *use) {
+  const ntk_conv *c = node->detail;
+  (void)graph;
+  if (operand == 0)
+    return false;
+  *use = (ntk_use){.G = 1, .T1 = c->images, .T2 = c->plane, .scale = 1};
+  if (operand == 2) {
+    use->K = 1;
+    use->C = c->groups * c->channels;
+    use->x_operand = -1;
+    use->dt1 = use->C * c->plane;
+    use->dt2 = 1;
+    use->dc = c->plane;
+    use->wc = 1;
+    return true;
+  }
+  use->T2 = c->pixels;
+  use->G = c->groups;
+  use->K = c->filters;
+  use->C = c->K;
+  use->xg = c->filters * c->pixels;
+  use->xt1 = c->groups * use->xg;
+  use->xt2 = 1;
+  use->xk = c->pixels;
+  use->wg = c->filters * c->K;
+  use->wk = c->K;
+  use->wc = 1;
+  use->dg = c->channels * c->plane;
+  use->dt1 = c->groups * use->dg;
+  use->dt2 = c->pointwise;
+  use->dc = c->pointwise ? c->plane : 0;
+  use->d_window = c->pointwise ? NULL : &c->window;
   return true;
 }
 
@@ -155,19 +220,23 @@ static double conv_flops(const ntk_graph *graph, const ntk_node *node) {
          (double)c->K;
 }
 
-const ntk_op ntk_op_conv = {
-    .name = "Conv",
-    .first = 1,
-    .last = 22,
-    .min_in = 2,
-    .max_in = 3,
-    .max_out = 1,
-    .flags = NTK_OP_MULTILINEAR,
-    .infer = conv_infer,
-    .keeps_batch = conv_keeps_batch,
-    .use = conv_use,
-    .workspace = conv_workspace,
-    .flops = conv_flops,
-    .parameter_slot = 1u << 1 | 1u << 2,
-    .kernels = {&ntk_conv_kernels_f32, &ntk_conv_kernels_f64},
-};
+#define CONV_ROW(row, onnx, infer_, use_)                                                  \
+  const ntk_op ntk_op_##row = {                                                            \
+      .name = onnx,                                                                        \
+      .first = 1,                                                                          \
+      .last = 22,                                                                          \
+      .min_in = 2,                                                                         \
+      .max_in = 3,                                                                         \
+      .max_out = 1,                                                                        \
+      .flags = NTK_OP_MULTILINEAR,                                                         \
+      .infer = infer_,                                                                     \
+      .keeps_batch = conv_keeps_batch,                                                     \
+      .use = use_,                                                                         \
+      .workspace = conv_workspace,                                                         \
+      .flops = conv_flops,                                                                 \
+      .parameter_slot = 1u << 1 | 1u << 2,                                                 \
+      .kernels = {&ntk_conv_kernels_f32, &ntk_conv_kernels_f64},                           \
+  }
+
+CONV_ROW(conv, "Conv", conv_infer, conv_use);
+CONV_ROW(convtranspose, "ConvTranspose", convtranspose_infer, convtranspose_use);

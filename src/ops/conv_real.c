@@ -76,13 +76,14 @@ static void weight_block(const blocks *b, const block *k, int64_t o, ntk_array d
     rows *= o;
     o = 1;
   }
-  real *to = (real *)dw.data + k->image / c->images * dw.outer;
+  const int64_t sample = k->image / c->images;
+  real *to = (real *)dw.data + sample / b->q * dw.outer + sample % b->q * dw.inner;
   for (int64_t i = 0; i < o; i++)
     gemm(false, transpose_x, rows, c->K, k->pixels, 1, y + i * b->y.inner, c->pixels, x, ld,
          1, to + i * dw.inner + k->group * c->filters * c->K, c->K);
 }
 
-/* One sample and group; dw is cleared. */
+/* One sample of [p, q], its group; dw is cleared. */
 static void weight_sample(const blocks *b, int64_t sample, int64_t group, int64_t o,
                           ntk_array dw, real *scratch) {
   const ntk_conv *c = b->c;
@@ -101,55 +102,63 @@ static void weight_sample(const blocks *b, int64_t sample, int64_t group, int64_
   }
 }
 
-static void vjp_weight(const ntk_conv *c, int64_t n, int64_t o, ntk_array x, ntk_array dy,
+/* dW[n, o] from the image side x and the pixel side y, one of which is the cotangent. */
+static void vjp_weight(const ntk_conv *c, int64_t n, int64_t o, ntk_array x, ntk_array y,
                        ntk_array dw, bool add, void *work) {
   const int64_t size = c->groups * c->filters * c->K;
-  /* one image per sample and output 0; the outputs are a loop inside */
-  const blocks b = cut(c, n, 1, x, dy);
+  /* images of values: one per sample and output 0, the outputs being a loop inside */
+  const int64_t q = c->transposed ? o : 1, inside = c->transposed ? 1 : o, images = n * q;
+  const blocks b = cut(c, n, q, x, y);
 #pragma omp parallel for schedule(static) if (n * o * size > 1 << 15)
   for (int64_t i = 0; i < n * o; i++)
     if (!add)
       memset((real *)dw.data + i / o * dw.outer + i % o * dw.inner, 0,
              (size_t)size * sizeof(real));
-  if (n * c->groups < omp_get_max_threads()) { /* products are cut inside */
-    for (int64_t task = 0; task < n * c->groups; task++)
-      weight_sample(&b, task / c->groups, task % c->groups, o, dw, work);
+  if (images * c->groups < omp_get_max_threads()) { /* products are cut inside */
+    for (int64_t task = 0; task < images * c->groups; task++)
+      weight_sample(&b, task / c->groups, task % c->groups, inside, dw, work);
     return;
   }
 #pragma omp parallel for schedule(static)
-  for (int64_t task = 0; task < n * c->groups; task++)
-    weight_sample(&b, task / c->groups, task % c->groups, o, dw,
+  for (int64_t task = 0; task < images * c->groups; task++)
+    weight_sample(&b, task / c->groups, task % c->groups, inside, dw,
                   scratch_of_thread(c, work));
 }
+
+/* Channels and elements of each on the side of the output. */
+static int64_t outputs_of(const ntk_conv *c) {
+  return c->groups * (c->transposed ? c->channels : c->filters);
+}
+static int64_t places_of(const ntk_conv *c) { return c->transposed ? c->plane : c->pixels; }
 
 /* db[p, q, c] (+)= sum of dy over pixels and images. */
 static void vjp_bias(const ntk_conv *c, int64_t p, int64_t q, ntk_array dy, ntk_array db,
                      bool add) {
-  const int64_t filters = c->groups * c->filters;
+  const int64_t filters = outputs_of(c), places = places_of(c);
 #pragma omp parallel for schedule(static)
   for (int64_t item = 0; item < p * q * filters; item++) {
     const int64_t f = item % filters, i = item / filters / q, j = item / filters % q;
-    const real *y = (const real *)dy.data + i * dy.outer + j * dy.inner + f * c->pixels;
+    const real *y = (const real *)dy.data + i * dy.outer + j * dy.inner + f * places;
     real *to = (real *)db.data + i * db.outer + j * db.inner + f;
     double sum = 0;
     for (int64_t image = 0; image < c->images; image++)
-      for (int64_t t = 0; t < c->pixels; t++)
-        sum += (double)y[image * filters * c->pixels + t];
+      for (int64_t t = 0; t < places; t++)
+        sum += (double)y[image * filters * places + t];
     *to = (real)sum + (add ? *to : 0);
   }
 }
 
 /* y[p, q] = bias[p, q], broadcast over pixels and images. */
 static void put_bias(const ntk_conv *c, int64_t p, int64_t q, ntk_array bias, ntk_array y) {
-  const int64_t filters = c->groups * c->filters;
+  const int64_t filters = outputs_of(c), places = places_of(c);
 #pragma omp parallel for schedule(static)
   for (int64_t item = 0; item < p * q * filters; item++) {
     const int64_t f = item % filters, i = item / filters / q, j = item / filters % q;
     const real value = *((const real *)bias.data + i * bias.outer + j * bias.inner + f);
-    real *to = (real *)y.data + i * y.outer + j * y.inner + f * c->pixels;
+    real *to = (real *)y.data + i * y.outer + j * y.inner + f * places;
     for (int64_t image = 0; image < c->images; image++)
-      for (int64_t t = 0; t < c->pixels; t++)
-        to[image * filters * c->pixels + t] = value;
+      for (int64_t t = 0; t < places; t++)
+        to[image * filters * places + t] = value;
   }
 }
 
@@ -177,7 +186,7 @@ static void forward(const ntk_node *node, int64_t n, const ntk_array *in,
   const bool bias = has(node, in, 2);
   if (bias)
     put_bias(c, n, 1, in[2], out[0]);
-  apply_each(c, false, n, 1, in[0], in[1], out[0], bias, work);
+  apply_each(c, c->transposed, n, 1, in[0], in[1], out[0], bias, work);
 }
 
 static void vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
@@ -186,7 +195,9 @@ static void vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
   const ntk_conv *c = node->detail;
   (void)out;
   if (operand == 0)
-    apply_each(c, true, n, o, dy, in[1], dx, add, work);
+    apply_each(c, !c->transposed, n, o, dy, in[1], dx, add, work);
+  else if (operand == 1 && c->transposed)
+    vjp_weight(c, n, o, dy, (ntk_array){in[0].data, in[0].outer, 0}, dx, add, work);
   else if (operand == 1)
     vjp_weight(c, n, o, in[0], dy, dx, add, work);
   else
@@ -207,14 +218,14 @@ static void jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_array *in,
     ntk_array x = dx[0], y = dy;
     x.data = (real *)x.data + i * x.inner;
     y.data = (real *)y.data + i * y.inner;
-    apply(c, false, d, in[1].outer == 0 ? n : 1, x,
+    apply(c, c->transposed, d, in[1].outer == 0 ? n : 1, x,
           (const real *)in[1].data + i * in[1].outer, y, written, work);
   }
   written = written || dx[0].data;
   for (int64_t i = 0; dx[1].data && i < d; i++) {
     const ntk_array w = {(real *)dx[1].data + i * dx[1].outer, dx[1].inner, 0};
     const ntk_array y = {(real *)dy.data + i * dy.outer, dy.inner, 0};
-    apply_each(c, false, n, 1, in[0], w, y, written, work);
+    apply_each(c, c->transposed, n, 1, in[0], w, y, written, work);
   }
 }
 

@@ -44,3 +44,24 @@ bool ntk_dense_keeps_leading(const ntk_node *node, const int *operand_axis, int 
       return false;
   return operand_axis[0] == output_axis && output_axis < limit;
 }
+
+ntk_status ntk_sparse_create(ntk_node *node, ntk_sparse sizes, int64_t entries,
+                             ntk_sparse **map) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_sparse *m;
+  NTK_REQUIRE(entries <= NTK_MOST_ENTRIES, NTK_ERR_UNSUPPORTED,
+              "a linear map of more than %d entries", NTK_MOST_ENTRIES);
+  ntk_free(&node->detail);
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1,
+                     sizeof *m + (size_t)(sizes.rows + 1 + entries) * sizeof(int64_t) +
+                         (size_t)entries * sizeof(double),
+                     &node->detail));
+  m = node->detail;
+  *m = sizes;
+  m->start = (int64_t *)(m + 1);
+  m->column = m->start + m->rows + 1;
+  m->weight = (double *)(m->column + entries);
+  *map = m;
+done:
+  return status;
+}

@@ -7,58 +7,137 @@
 /* Every operator, one row each, in the files of their families; sorted by name. */
 #define NTK_OPERATORS(X)                                                                   \
   X(abs)                                                                                   \
+  X(acos)                                                                                  \
+  X(acosh)                                                                                 \
   X(add)                                                                                   \
+  X(and)                                                                                   \
+  X(argmax)                                                                                \
+  X(argmin)                                                                                \
+  X(asin)                                                                                  \
+  X(asinh)                                                                                 \
+  X(atan)                                                                                  \
+  X(atanh)                                                                                 \
   X(averagepool)                                                                           \
   X(batchnormalization)                                                                    \
   X(cast)                                                                                  \
+  X(castlike)                                                                              \
+  X(ceil)                                                                                  \
+  X(celu)                                                                                  \
   X(clip)                                                                                  \
+  X(col2im)                                                                                \
+  X(compress)                                                                              \
   X(concat)                                                                                \
   X(constant)                                                                              \
   X(constantofshape)                                                                       \
   X(conv)                                                                                  \
+  X(convtranspose)                                                                         \
+  X(cos)                                                                                   \
+  X(cosh)                                                                                  \
+  X(cumsum)                                                                                \
+  X(depthtospace)                                                                          \
   X(div)                                                                                   \
   X(dropout)                                                                               \
+  X(einsum)                                                                                \
   X(elu)                                                                                   \
   X(equal)                                                                                 \
   X(erf)                                                                                   \
   X(exp)                                                                                   \
   X(expand)                                                                                \
+  X(eyelike)                                                                               \
   X(flatten)                                                                               \
   X(floor)                                                                                 \
   X(gather)                                                                                \
+  X(gatherelements)                                                                        \
+  X(gatherlabels)                                                                          \
+  X(gathernd)                                                                              \
+  X(gelu)                                                                                  \
   X(gemm)                                                                                  \
   X(globalaveragepool)                                                                     \
+  X(globallppool)                                                                          \
+  X(globalmaxpool)                                                                         \
+  X(greater)                                                                               \
+  X(greaterorequal)                                                                        \
+  X(gridsample)                                                                            \
+  X(hardmax)                                                                               \
+  X(hardsigmoid)                                                                           \
+  X(hardswish)                                                                             \
   X(identity)                                                                              \
+  X(isinf)                                                                                 \
+  X(isnan)                                                                                 \
   X(leakyrelu)                                                                             \
+  X(less)                                                                                  \
+  X(lessorequal)                                                                           \
   X(log)                                                                                   \
   X(logsoftmax)                                                                            \
+  X(lpnormalization)                                                                       \
+  X(lppool)                                                                                \
+  X(lrn)                                                                                   \
   X(matmul)                                                                                \
   X(max)                                                                                   \
   X(maxpool)                                                                               \
+  X(mean)                                                                                  \
   X(min)                                                                                   \
+  X(mish)                                                                                  \
+  X(mod)                                                                                   \
   X(mul)                                                                                   \
   X(neg)                                                                                   \
+  X(nonzero)                                                                               \
+  X(not )                                                                                  \
+  X(onehot)                                                                                \
+  X(or)                                                                                    \
   X(pad)                                                                                   \
   X(pow)                                                                                   \
+  X(prelu)                                                                                 \
   X(range)                                                                                 \
   X(reciprocal)                                                                            \
+  X(reducel1)                                                                              \
+  X(reducel2)                                                                              \
+  X(reducelogsum)                                                                          \
+  X(reducelogsumexp)                                                                       \
+  X(reducemax)                                                                             \
   X(reducemean)                                                                            \
+  X(reducemin)                                                                             \
+  X(reduceprod)                                                                            \
   X(reducesum)                                                                             \
+  X(reducesumsquare)                                                                       \
   X(relu)                                                                                  \
   X(reshape)                                                                               \
+  X(resize)                                                                                \
+  X(reversesequence)                                                                       \
+  X(round)                                                                                 \
+  X(scatter)                                                                               \
+  X(scatterelements)                                                                       \
+  X(scatternd)                                                                             \
+  X(selu)                                                                                  \
   X(shape)                                                                                 \
+  X(shrink)                                                                                \
   X(sigmoid)                                                                               \
+  X(sign)                                                                                  \
+  X(sin)                                                                                   \
+  X(sinh)                                                                                  \
+  X(size)                                                                                  \
   X(slice)                                                                                 \
   X(softmax)                                                                               \
   X(softplus)                                                                              \
+  X(softsign)                                                                              \
+  X(spacetodepth)                                                                          \
   X(split)                                                                                 \
   X(sqrt)                                                                                  \
   X(squeeze)                                                                               \
+  X(stopgradient)                                                                          \
   X(sub)                                                                                   \
+  X(sum)                                                                                   \
+  X(tan)                                                                                   \
   X(tanh)                                                                                  \
+  X(thresholdedrelu)                                                                       \
+  X(tile)                                                                                  \
+  X(topk)                                                                                  \
   X(transpose)                                                                             \
+  X(trilu)                                                                                 \
   X(unsqueeze)                                                                             \
-  X(where)
+  X(upsample)                                                                              \
+  X(where)                                                                                 \
+  X(xor)
 
 #define NTK_OPERATOR_ROW(name) extern const ntk_op ntk_op_##name;
 NTK_OPERATORS(NTK_OPERATOR_ROW)

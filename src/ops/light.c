@@ -58,6 +58,20 @@ ntk_status ntk_normalize_axis(int64_t axis, int ndim, int *out) {
   return NTK_SUCCESS;
 }
 
+ntk_status ntk_normalize_index(int64_t index, int64_t n, int64_t *out) {
+  if (index < -n || index >= n)
+    return ntk_fail(NTK_ERR_SHAPE, "index %lld of %lld", (long long)index, (long long)n);
+  *out = index < 0 ? index + n : index;
+  return NTK_SUCCESS;
+}
+
+bool ntk_keeps_axis(const ntk_graph *graph, const ntk_node *node, const int *operand_axis,
+                    int output_axis) {
+  (void)graph;
+  (void)node;
+  return operand_axis[0] == output_axis;
+}
+
 ntk_status ntk_take_axis(int64_t axis, int ndim, bool *taken, int *out) {
   ntk_status status = NTK_SUCCESS;
   NTK_TRY(ntk_normalize_axis(axis, ndim, out));
@@ -127,7 +141,7 @@ static int64_t source_of(const ntk_view *view, int64_t j) {
 
 /* Does the piece go on the run? If so it is added. One element has any stride. */
 static bool extends(ntk_run *run, const ntk_run *piece) {
-  if ((piece->operand < 0) != (run->operand < 0))
+  if (piece->operand != run->operand)
     return false;
   if (piece->operand >= 0) {
     const int64_t stride = run->length > 1     ? run->stride
@@ -203,13 +217,64 @@ done:
   return status;
 }
 
+/* Runs of a list, to `runs` where it is not NULL; returns their number. */
+static int64_t cut_list(const int64_t *from, int64_t count, int64_t first, ntk_run *runs) {
+  ntk_run run = {0};
+  int64_t made = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const bool second = from[i] >= first;
+    const ntk_run one = {.operand = from[i] < 0 ? -1
+                                    : second    ? 2
+                                                : 0,
+                         .at = i,
+                         .from = second ? from[i] - first : from[i],
+                         .length = 1};
+    if (made == 0 || !extends(&run, &one)) {
+      run = one;
+      made++;
+    }
+    if (runs)
+      runs[made - 1] = run;
+  }
+  return made;
+}
+
+ntk_status ntk_list_to_moves(const ntk_graph *graph, ntk_node *node, const ntk_shape *shape,
+                             const int64_t *from) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_value *x = ntk_operand(graph, node, 0), *third = ntk_operand(graph, node, 2);
+  const int64_t size = ntk_shape_size(&x->shape), count = ntk_shape_size(shape);
+  const int64_t made = cut_list(from, count, size, NULL);
+  ntk_moves *moves;
+  NTK_TRY(ntk_new_detail(node, sizeof *moves + (size_t)made * sizeof(ntk_run), &moves));
+  moves->scale = 1;
+  moves->from_size = size;
+  moves->to_size = count;
+  moves->third_size = third ? ntk_shape_size(&third->shape) : 0;
+  moves->count = cut_list(from, count, size, moves->runs);
+done:
+  return status;
+}
+
+void ntk_shape_index(const ntk_shape *shape, int64_t e, int64_t index[NTK_MAX_DIMS]) {
+  for (int d = shape->ndim - 1; d >= 0; e /= shape->dim[d--])
+    index[d] = e % shape->dim[d];
+}
+
+int64_t ntk_shape_place(const ntk_shape *shape, const int64_t *index) {
+  int64_t place = 0;
+  for (int d = 0; d < shape->ndim; d++)
+    place = place * shape->dim[d] + index[d];
+  return place;
+}
+
 /* ---- broadcasting ---------------------------------------------------------------------
  */
 
 /* Merges axis d into d + 1 where all operands allow. */
-static bool can_merge(const ntk_broadcast *b, int operands, int d) {
-  for (int i = 0; i < operands; i++)
-    if (b->stride[i][d] != b->stride[i][d + 1] * b->extent[d + 1])
+static bool can_merge(const ntk_broadcast *b, int d) {
+  for (int i = 0; i < b->operands; i++)
+    if (b->operand[i].stride[d] != b->operand[i].stride[d + 1] * b->extent[d + 1])
       return false;
   return true;
 }
@@ -217,47 +282,85 @@ static bool can_merge(const ntk_broadcast *b, int operands, int d) {
 static void remove_axis(ntk_broadcast *b, int d) {
   for (int k = d; k + 1 < b->ndim; k++) {
     b->extent[k] = b->extent[k + 1];
-    for (int i = 0; i < NTK_BROADCAST; i++)
-      b->stride[i][k] = b->stride[i][k + 1];
+    for (int i = 0; i < b->operands; i++)
+      b->operand[i].stride[k] = b->operand[i].stride[k + 1];
   }
   b->ndim--;
 }
 
-static void simplify(ntk_broadcast *b, int operands) {
+static void simplify(ntk_broadcast *b) {
   for (int d = b->ndim - 1; d >= 0; d--)
     if (b->extent[d] == 1 && b->ndim > 1)
       remove_axis(b, d);
   for (int d = b->ndim - 2; d >= 0; d--)
-    if (can_merge(b, operands, d)) {
+    if (can_merge(b, d)) {
       b->extent[d + 1] *= b->extent[d];
       remove_axis(b, d);
     }
 }
 
-ntk_status ntk_broadcast_infer(ntk_graph *graph, ntk_node *node, int operands, int function,
+/* Before opset 7 the second of two operands may stand at `axis` of the first, and a PRelu's
+ * slopes stand at the channels: number of axes that follow its own. */
+static ntk_status axes_behind(const ntk_graph *graph, const ntk_node *node, int function,
+                              int *count) {
+  ntk_status status = NTK_SUCCESS;
+  const bool slopes = function == NTK_BINARY_PRELU;
+  int axis;
+  *count = 0;
+  if (node->opset >= 7 || node->input_count != 2 ||
+      !(slopes || ntk_node_attribute(node, "axis")))
+    goto done;
+  const ntk_shape *a = &ntk_operand(graph, node, 0)->shape;
+  const ntk_shape *b = &ntk_operand(graph, node, 1)->shape;
+  if (slopes && (b->ndim != 1 || a->ndim < 2))
+    goto done;
+  NTK_TRY(ntk_normalize_axis(slopes ? 1 : ntk_node_int(node, "axis", 0), a->ndim, &axis));
+  NTK_REQUIRE(axis + b->ndim <= a->ndim, NTK_ERR_SHAPE, "%d axes do not fit behind axis %d",
+              b->ndim, axis);
+  *count = a->ndim - axis - b->ndim;
+  NTK_REQUIRE(*count == 0 || ntk_operand(graph, node, 1)->role != NTK_DATA,
+              NTK_ERR_UNSUPPORTED, "data that is broadcast from axis %d on", axis);
+done:
+  return status;
+}
+
+static ntk_shape with_ones(const ntk_shape *shape, int count) {
+  ntk_shape out = *shape;
+  for (int k = 0; k < count && out.ndim < NTK_MAX_DIMS; k++)
+    out.dim[out.ndim++] = 1;
+  return out;
+}
+
+ntk_status ntk_broadcast_infer(ntk_graph *graph, ntk_node *node, int function,
                                ntk_dtype dtype) {
   ntk_status status = NTK_SUCCESS;
+  const int operands = node->input_count;
+  int behind;
   ntk_broadcast *b;
   ntk_shape out = {0};
   NTK_TRY(ntk_require_operands(graph, node, operands));
-  NTK_TRY(ntk_new_detail(node, sizeof *b, &b));
-  for (int i = 0; i < operands; i++)
-    NTK_TRY(ntk_shape_broadcast(&out, &ntk_operand(graph, node, i)->shape, &out));
+  NTK_TRY(ntk_new_detail(node, sizeof *b + (size_t)operands * sizeof *b->operand, &b));
+  NTK_TRY(axes_behind(graph, node, function, &behind));
+  for (int i = 0; i < operands; i++) {
+    const ntk_shape x = with_ones(&ntk_operand(graph, node, i)->shape, i == 1 ? behind : 0);
+    NTK_TRY(ntk_shape_broadcast(&out, &x, &out));
+  }
   b->function = function;
+  b->operands = operands;
   b->size = ntk_shape_size(&out);
   b->ndim = out.ndim > 0 ? out.ndim : 1;
   b->extent[0] = 1;
   for (int d = 0; d < out.ndim; d++)
     b->extent[d] = out.dim[d];
   for (int i = 0; i < operands; i++) {
-    const ntk_shape *x = &ntk_operand(graph, node, i)->shape;
+    const ntk_shape x = with_ones(&ntk_operand(graph, node, i)->shape, i == 1 ? behind : 0);
     int64_t stride[NTK_MAX_DIMS];
-    ntk_shape_strides(x, stride);
-    b->operand_size[i] = ntk_shape_size(x);
-    for (int d = 0; d < x->ndim; d++)
-      b->stride[i][d + out.ndim - x->ndim] = x->dim[d] == 1 ? 0 : stride[d];
+    ntk_shape_strides(&x, stride);
+    b->operand[i].size = ntk_shape_size(&x);
+    for (int d = 0; d < x.ndim; d++)
+      b->operand[i].stride[d + out.ndim - x.ndim] = x.dim[d] == 1 ? 0 : stride[d];
   }
-  simplify(b, operands);
+  simplify(b);
   ntk_set_output(graph, node, dtype, &out);
 done:
   return status;

@@ -176,6 +176,30 @@ static void vjp_c(const ntk_linear *l, int64_t p, int64_t q, ntk_array dy, ntk_a
   }
 }
 
+/* The sum over samples of dB[i, j] = A[i]^T dy[i, j]: where their rows lie at one distance,
+ * one product. False: they do not, or the operand is another. */
+static bool vjp_b_sum(const ntk_linear *l, int64_t n, int64_t o, ntk_array a, ntk_array dy,
+                      ntk_array db, bool add) {
+  int64_t lda = l->k, ldy = l->n;
+  if (l->axes > 0 || l->transpose_a || a.outer < l->k)
+    return false;
+  if (l->m == 1) {
+    lda = a.outer;
+    ldy = dy.outer;
+  } else if (a.outer != l->m * lda || dy.outer != l->m * ldy) {
+    return false;
+  }
+  for (int64_t j = 0; j < o; j++) {
+    const real *y = (const real *)dy.data + j * dy.inner;
+    real *to = (real *)db.data + j * db.inner;
+    if (l->transpose_b)
+      gemm(true, false, l->n, l->k, n * l->m, l->alpha, y, ldy, a.data, lda, add, to, l->k);
+    else
+      gemm(true, false, l->k, l->n, n * l->m, l->alpha, a.data, lda, y, ldy, add, to, l->n);
+  }
+  return true;
+}
+
 static bool has(const ntk_node *node, const ntk_array *arrays, int operand) {
   return node->input_count > operand && arrays[operand].data;
 }
@@ -192,12 +216,26 @@ static void forward(const ntk_node *node, int64_t n, const ntk_array *in,
   multiply(to_y(l), 1, n, l->alpha, a, b, bias, y);
 }
 
+static ntk_array sample(ntk_array a, int64_t i) {
+  a.data = (real *)a.data + i * a.outer;
+  return a;
+}
+
 static void vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
                 const ntk_array *in, const ntk_array *out, ntk_array dy, ntk_array dx,
                 bool add, void *work) {
   const ntk_linear *l = node->detail;
   (void)out;
   (void)work;
+  if (dx.outer == 0 && n > 1) { /* the sum over samples */
+    if (operand == 1 && vjp_b_sum(l, n, o, in[0], dy, dx, add))
+      return;
+    for (int64_t i = 0; i < n; i++) {
+      const ntk_array own[3] = {sample(in[0], i), sample(in[1], i)};
+      vjp(node, operand, 1, o, own, out, sample(dy, i), dx, i > 0 || add, work);
+    }
+    return;
+  }
   if (operand == 2) {
     vjp_c(l, n, o, dy, dx, add);
     return;

@@ -2,23 +2,15 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "ops/light.h"
+#include "ops/lookup.h"
+#include "ops/ops.h"
 #include <string.h>
 
 /* Operators whose output elements are single elements of their inputs: each says where the
  * elements of an output axis come from. */
 
 #define MOVE_ROW(row, onnx, since, inputs, keeps, more, ...)                               \
-  const ntk_op ntk_op_##row = {.name = onnx,                                               \
-                               .first = since,                                             \
-                               .last = 22,                                                 \
-                               .min_in = 1,                                                \
-                               .max_in = inputs,                                           \
-                               .max_out = 1,                                               \
-                               .flags = NTK_OP_MOVE | NTK_OP_ADDITIVE | (more),            \
-                               .infer = infer_##row,                                       \
-                               .keeps_batch = keeps,                                       \
-                               .kernels = {&ntk_move_kernels_f32, &ntk_move_kernels_f64},  \
-                               __VA_ARGS__};
+  NTK_MOVE_ROW(row, onnx, since, inputs, keeps, NTK_OP_MOVE | (more), __VA_ARGS__)
 
 /* A view with the input's own offsets on every axis. */
 static ntk_status own_view(const ntk_shape *x, ntk_view *view) {
@@ -50,12 +42,38 @@ done:
   return status;
 }
 
-/* Only operand 0 carries the batch, on the output's axis. */
-static bool keeps_axis(const ntk_graph *graph, const ntk_node *node,
-                       const int *operand_axis, int output_axis) {
-  (void)graph;
-  (void)node;
-  return operand_axis[0] == output_axis;
+bool ntk_move_origin(const ntk_graph *graph, int number, int64_t at, int64_t count,
+                     int *value, int64_t *from) {
+  const ntk_node *node = &graph->nodes[number];
+  const ntk_moves *moves = node->detail;
+  int64_t shift = 0, found = 0;
+  int operand = -1;
+  if (node->op->flags & NTK_OP_ALIAS) {
+    *value = node->inputs[0];
+    *from = at;
+    return true;
+  }
+  if (node->op->kernels[NTK_F64] != &ntk_move_kernels_f64)
+    return false;
+  for (int64_t i = 0; i < moves->count; i++) {
+    const ntk_run *run = &moves->runs[i];
+    const int64_t first = run->at > at ? run->at : at;
+    const int64_t end = run->at + run->length, last = at + count;
+    const int64_t length = (end < last ? end : last) - first;
+    if (length <= 0)
+      continue;
+    if (run->operand < 0 || run->stride != 1 ||
+        (found > 0 && (run->operand != operand || run->from - run->at != shift)))
+      return false;
+    operand = run->operand;
+    shift = run->from - run->at;
+    found += length;
+  }
+  if (found != count)
+    return false;
+  *value = node->inputs[operand];
+  *from = at + shift;
+  return true;
 }
 
 /* ---- Transpose ------------------------------------------------------------------------
@@ -110,7 +128,8 @@ static bool transpose_keeps(const ntk_graph *graph, const ntk_node *node,
   return permutation(graph, node, perm) == NTK_SUCCESS &&
          perm[output_axis] == operand_axis[0];
 }
-MOVE_ROW(transpose, "Transpose", 1, 1, transpose_keeps, 0, .not_parameter = 0)
+MOVE_ROW(transpose, "Transpose", 1, 1, transpose_keeps, NTK_OP_BIJECTIVE,
+         .not_parameter = 0)
 
 /* ---- Expand ---------------------------------------------------------------------------
  */
@@ -226,7 +245,7 @@ done:
 static bool slice_keeps(const ntk_graph *graph, const ntk_node *node,
                         const int *operand_axis, int output_axis) {
   int64_t *axes = NULL, *steps = NULL, axes_count, steps_count;
-  bool keeps = keeps_axis(graph, node, operand_axis, output_axis) &&
+  bool keeps = ntk_keeps_axis(graph, node, operand_axis, output_axis) &&
                ntk_ints_of(graph, node, "axes", 3, &axes, &axes_count) == NTK_SUCCESS &&
                ntk_ints_of(graph, node, "steps", 4, &steps, &steps_count) == NTK_SUCCESS;
   const int ndim = ntk_operand(graph, node, 0)->shape.ndim;
@@ -302,12 +321,30 @@ static bool split_keeps(const ntk_graph *graph, const ntk_node *node,
   return ntk_normalize_axis(ntk_node_int(node, "axis", 0),
                             ntk_operand(graph, node, 0)->shape.ndim,
                             &axis) == NTK_SUCCESS &&
-         axis != output_axis && keeps_axis(graph, node, operand_axis, output_axis);
+         axis != output_axis && ntk_keeps_axis(graph, node, operand_axis, output_axis);
 }
 MOVE_ROW(split, "Split", 2, 2, split_keeps, NTK_OP_PARTS, .not_parameter = 2)
 
 /* ---- Pad ------------------------------------------------------------------------------
  */
+
+typedef enum ntk_pad_mode {
+  NTK_PAD_CONSTANT,
+  NTK_PAD_REFLECT,
+  NTK_PAD_EDGE,
+  NTK_PAD_WRAP
+} ntk_pad_mode;
+
+static ntk_status pad_mode(const ntk_node *node, ntk_pad_mode *mode) {
+  static const char *const names[] = {"constant", "reflect", "edge", "wrap"};
+  const char *name = ntk_node_string(node, "mode", "constant");
+  for (int i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0) {
+      *mode = (ntk_pad_mode)i;
+      return NTK_SUCCESS;
+    }
+  return ntk_fail(NTK_ERR_UNSUPPORTED, "mode %s is not supported", name);
+}
 
 static ntk_status pad_value(const ntk_graph *graph, const ntk_node *node, double *value) {
   const ntk_value *v = node->opset >= 11 ? ntk_operand(graph, node, 2) : NULL;
@@ -320,16 +357,33 @@ static ntk_status pad_value(const ntk_graph *graph, const ntk_node *node, double
   return NTK_SUCCESS;
 }
 
-static ntk_status pad_axis(ntk_view *view, int axis, int64_t before, int64_t after) {
+/* Which element of an axis of n > 0 stands at i in a mode other than constant. */
+static int64_t padding_source(ntk_pad_mode mode, int64_t i, int64_t n) {
+  const int64_t period = mode == NTK_PAD_WRAP || n == 1 ? n : 2 * (n - 1);
+  if (mode == NTK_PAD_EDGE)
+    return clamp(i, 0, n - 1);
+  i = (i % period + period) % period;
+  return i < n ? i : period - i;
+}
+
+static ntk_status pad_axis(ntk_view *view, int axis, ntk_pad_mode mode, int64_t before,
+                           int64_t after) {
   ntk_status status = NTK_SUCCESS;
   const int64_t n = view->shape.dim[axis], stride = n > 1 ? view->offset[axis][1] : 0;
   NTK_REQUIRE(before < INT32_MAX && after < INT32_MAX && before > -INT32_MAX &&
                   after > -INT32_MAX,
               NTK_ERR_UNSUPPORTED, "pads of more than 2^31");
   NTK_REQUIRE(n + before + after >= 0, NTK_ERR_SHAPE, "more is cropped than there is");
+  NTK_REQUIRE(n > 0 || mode == NTK_PAD_CONSTANT || n + before + after == 0, NTK_ERR_SHAPE,
+              "an axis without elements has none to pad with");
   NTK_TRY(resize_axis(view, axis, n + before + after));
-  for (int64_t i = 0; i < n + before + after; i++)
-    view->offset[axis][i] = i - before >= 0 && i - before < n ? (i - before) * stride : -1;
+  for (int64_t i = 0; i < n + before + after; i++) {
+    const int64_t at = i - before;
+    view->offset[axis][i] = at >= 0 && at < n ? at * stride
+                            : mode == NTK_PAD_CONSTANT
+                                ? -1
+                                : padding_source(mode, at, n) * stride;
+  }
 done:
   return status;
 }
@@ -338,13 +392,12 @@ static ntk_status infer_pad(ntk_graph *graph, ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
   int64_t *pads = NULL, *axes = NULL, count, axes_count = -1;
   double value;
+  ntk_pad_mode mode;
   bool taken[NTK_MAX_DIMS] = {false};
   ntk_view view = {0};
   NTK_TRY(ntk_require_operands(graph, node, 1));
   const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
-  NTK_REQUIRE(strcmp(ntk_node_string(node, "mode", "constant"), "constant") == 0,
-              NTK_ERR_UNSUPPORTED, "mode %s; constant is supported",
-              ntk_node_string(node, "mode", "constant"));
+  NTK_TRY(pad_mode(node, &mode));
   NTK_TRY(ntk_ints_of(graph, node, "pads", 1, &pads, &count));
   if (ntk_operand(graph, node, 3))
     NTK_TRY(ntk_constant_ints(graph, node, 3, "axes", &axes, &axes_count));
@@ -356,7 +409,7 @@ static ntk_status infer_pad(ntk_graph *graph, ntk_node *node) {
   for (int64_t k = 0; k < padded; k++) {
     int axis;
     NTK_TRY(ntk_take_axis(axes ? axes[k] : k, x->ndim, taken, &axis));
-    NTK_TRY(pad_axis(&view, axis, pads[k], pads[padded + k]));
+    NTK_TRY(pad_axis(&view, axis, mode, pads[k], pads[padded + k]));
   }
   NTK_TRY(finish(graph, node, &view, NULL));
   ((ntk_moves *)node->detail)->fill = value;
@@ -366,40 +419,54 @@ done:
   ntk_view_clear(&view);
   return status;
 }
-MOVE_ROW(pad, "Pad", 2, 4, keeps_axis, 0, .not_parameter = 14)
+MOVE_ROW(pad, "Pad", 2, 4, ntk_keeps_axis, 0, .not_parameter = 14)
 
 /* ---- Gather ---------------------------------------------------------------------------
  */
 
+ntk_status ntk_gather_shape(const ntk_graph *graph, const ntk_node *node, int *axis,
+                            ntk_shape *shape) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_shape *x = &ntk_operand(graph, node, 0)->shape;
+  const ntk_shape *index = &ntk_operand(graph, node, 1)->shape;
+  ntk_shape y = {0};
+  NTK_TRY(ntk_normalize_axis(ntk_node_int(node, "axis", 0), x->ndim, axis));
+  NTK_REQUIRE(x->ndim - 1 + index->ndim <= NTK_MAX_DIMS, NTK_ERR_UNSUPPORTED,
+              "more than %d axes", NTK_MAX_DIMS);
+  for (int d = 0; d < *axis; d++)
+    y.dim[y.ndim++] = x->dim[d];
+  for (int d = 0; d < index->ndim; d++)
+    y.dim[y.ndim++] = index->dim[d];
+  for (int d = *axis + 1; d < x->ndim; d++)
+    y.dim[y.ndim++] = x->dim[d];
+  *shape = y;
+done:
+  return status;
+}
+
+/* Indices that are not known yet make another operator of the node. */
 static ntk_status infer_gather(ntk_graph *graph, ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
   int64_t *index = NULL, count;
   int axis;
   ntk_view view = {0};
-  ntk_shape y = {0};
+  ntk_shape y;
   NTK_TRY(ntk_require_operands(graph, node, 2));
+  if (!ntk_operand(graph, node, 1)->constant) {
+    node->op = &ntk_op_lookup;
+    return node->op->infer(graph, node);
+  }
   const ntk_shape x = ntk_operand(graph, node, 0)->shape;
-  const ntk_shape i_shape = ntk_operand(graph, node, 1)->shape;
-  NTK_TRY(ntk_normalize_axis(ntk_node_int(node, "axis", 0), x.ndim, &axis));
+  NTK_TRY(ntk_gather_shape(graph, node, &axis, &y));
   NTK_TRY(ntk_constant_ints(graph, node, 1, "the index", &index, &count));
-  NTK_REQUIRE(x.ndim - 1 + i_shape.ndim <= NTK_MAX_DIMS, NTK_ERR_UNSUPPORTED,
-              "more than %d axes", NTK_MAX_DIMS);
   const int64_t n = x.dim[axis];
   NTK_TRY(own_view(&x, &view));
   const int64_t stride = n > 1 ? view.offset[axis][1] : 0;
   NTK_TRY(resize_axis(&view, axis, count));
   for (int64_t k = 0; k < count; k++) {
-    const int64_t i = index[k] < 0 ? index[k] + n : index[k];
-    NTK_REQUIRE(i >= 0 && i < n, NTK_ERR_SHAPE, "index %lld of %lld", (long long)index[k],
-                (long long)n);
-    view.offset[axis][k] = i * stride;
+    NTK_TRY(ntk_normalize_index(index[k], n, &view.offset[axis][k]));
+    view.offset[axis][k] *= stride;
   }
-  for (int d = 0; d < axis; d++)
-    y.dim[y.ndim++] = x.dim[d];
-  for (int d = 0; d < i_shape.ndim; d++)
-    y.dim[y.ndim++] = i_shape.dim[d];
-  for (int d = axis + 1; d < x.ndim; d++)
-    y.dim[y.ndim++] = x.dim[d];
   NTK_TRY(finish(graph, node, &view, &y));
 done:
   ntk_free(&index);

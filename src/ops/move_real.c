@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ops/light.h"
-#include "tensor/real.h"
+#include "ops/runs.h"
 #include <string.h>
 
 /* y[at + i] = scale x[from + i stride], and its adjoint, run by run. */
@@ -39,6 +38,17 @@ static void scatter_run(const ntk_run *r, real scale, const real *y, real *x) {
     x[r->from + i * r->stride] += scale * y[r->at + i];
 }
 
+void NTK_REAL(ntk_runs_gather)(const ntk_moves *m, const real *x, real *y, bool add) {
+  for (int64_t k = 0; k < m->count; k++)
+    gather_run(&m->runs[k], (real)m->scale, x, y, add);
+}
+
+void NTK_REAL(ntk_runs_sum)(const ntk_moves *m, const real *y, real *x) {
+  memset(x, 0, (size_t)m->from_size * sizeof(real));
+  for (int64_t k = 0; k < m->count; k++)
+    scatter_run(&m->runs[k], (real)m->scale, y, x);
+}
+
 /* ---- moves ----------------------------------------------------------------------------
  */
 
@@ -53,7 +63,7 @@ static void forward(const ntk_node *node, int64_t n, const ntk_array *in,
       const ntk_run *r = &m->runs[k];
       if (r->operand >= 0)
         gather_run(r, 1, (const real *)in[r->operand].data + i * in[r->operand].outer, y,
-                   false);
+                   r->add);
       else
         for (int64_t e = 0; e < r->length; e++)
           y[r->at + e] = (real)m->fill;
@@ -66,6 +76,8 @@ static int64_t operand_extent(const ntk_moves *m, int operand) {
   int64_t end = 0;
   if (operand == 0 && m->from_size > 0)
     return m->from_size;
+  if (operand == 2 && m->third_size > 0)
+    return m->third_size;
   for (int64_t k = 0; k < m->count; k++) {
     const ntk_run *r = &m->runs[k];
     const int64_t last = r->from + (r->length - 1) * r->stride + 1;
@@ -111,62 +123,11 @@ static void jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_array *in,
                                 p / n * dx[r->operand].outer + p % n * dx[r->operand].inner
                           : NULL;
       if (x)
-        gather_run(r, 1, x, y, false);
-      else
+        gather_run(r, 1, x, y, r->add);
+      else if (!r->add)
         memset(y + r->at, 0, (size_t)r->length * sizeof(real));
     }
   }
 }
 
 const ntk_kernels NTK_REAL(ntk_move_kernels) = {.forward = forward, .vjp = vjp, .jvp = jvp};
-
-/* ---- reductions: the runs lead from the result to the input ---------------------------
- */
-
-static void reduce_one(const ntk_moves *m, const real *x, real *y) {
-  memset(y, 0, (size_t)m->from_size * sizeof(real));
-  for (int64_t k = 0; k < m->count; k++)
-    scatter_run(&m->runs[k], (real)m->scale, x, y);
-}
-
-static void reduce_forward(const ntk_node *node, int64_t n, const ntk_array *in,
-                           const ntk_array *out, void *work) {
-  const ntk_moves *m = node->detail;
-  (void)work;
-#pragma omp parallel for schedule(static) if (n * m->to_size > 1 << 15)
-  for (int64_t i = 0; i < n; i++)
-    reduce_one(m, (const real *)in[0].data + i * in[0].outer,
-               (real *)out[0].data + i * out[0].outer);
-}
-
-static void reduce_vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
-                       const ntk_array *in, const ntk_array *out, ntk_array dy,
-                       ntk_array dx, bool add, void *work) {
-  const ntk_moves *m = node->detail;
-  (void)operand;
-  (void)in;
-  (void)out;
-  (void)work;
-#pragma omp parallel for schedule(static) if (n * o * m->to_size > 1 << 15)
-  for (int64_t p = 0; p < n * o; p++)
-    for (int64_t k = 0; k < m->count; k++)
-      gather_run(&m->runs[k], (real)m->scale,
-                 (const real *)dy.data + p / o * dy.outer + p % o * dy.inner,
-                 (real *)dx.data + p / o * dx.outer + p % o * dx.inner, add);
-}
-
-static void reduce_jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_array *in,
-                       const ntk_array *out, const ntk_array *dx, ntk_array dy,
-                       void *work) {
-  const ntk_moves *m = node->detail;
-  (void)in;
-  (void)out;
-  (void)work;
-#pragma omp parallel for schedule(static) if (d * n * m->to_size > 1 << 15)
-  for (int64_t p = 0; p < d * n; p++)
-    reduce_one(m, (const real *)dx[0].data + p / n * dx[0].outer + p % n * dx[0].inner,
-               (real *)dy.data + p / n * dy.outer + p % n * dy.inner);
-}
-
-const ntk_kernels NTK_REAL(ntk_reduce_kernels) = {
-    .forward = reduce_forward, .vjp = reduce_vjp, .jvp = reduce_jvp};

@@ -49,19 +49,31 @@ static real *plane_of(ntk_array a, int64_t q, int64_t planes, int64_t size, int6
          item % planes * size;
 }
 
-static void max_forward(const ntk_node *node, int64_t n, const ntk_array *in,
-                        const ntk_array *out, void *work) {
+/* One pixel of the result from its patch of x. */
+typedef real (*reducer)(const ntk_pool *pool, const pixel *p, const real *x);
+
+static void forward_by(reducer reduce, const ntk_node *node, int64_t n, const ntk_array *in,
+                       const ntk_array *out) {
   const ntk_pool *pool = node->detail;
-  (void)work;
 #pragma omp parallel for schedule(static)
   for (int64_t item = 0; item < n * pool->planes; item++) {
     const real *x = plane_of(in[0], 1, pool->planes, pool->plane, item);
     real *y = plane_of(out[0], 1, pool->planes, pool->pixels, item);
     for (int64_t t = 0; t < pool->pixels; t++) {
       const pixel p = pixel_at(&pool->window, t);
-      y[t] = x[first_maximum(&pool->window, &p, x)];
+      y[t] = reduce(pool, &p, x);
     }
   }
+}
+
+static real maximum(const ntk_pool *pool, const pixel *p, const real *x) {
+  return x[first_maximum(&pool->window, p, x)];
+}
+
+static void max_forward(const ntk_node *node, int64_t n, const ntk_array *in,
+                        const ntk_array *out, void *work) {
+  (void)work;
+  forward_by(maximum, node, n, in, out);
 }
 
 /* The maximum is found once for all cotangents of a sample. */
@@ -199,3 +211,89 @@ static void average_jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_ar
 
 const ntk_kernels NTK_REAL(ntk_averagepool_kernels) = {
     .forward = average_forward, .vjp = average_vjp, .jvp = average_jvp};
+
+/* ---- norms: y = (sum of |x|^p)^(1/p), y' = 0 where all are zero ---- */
+
+/* Calls with the plane's index of each tap that lies inside. */
+#define EACH_TAP(w, pixel, at)                                                             \
+  for (int64_t i_ = (pixel)->s[0].low; i_ < (pixel)->s[0].high; i_++)                      \
+    for (int64_t j_ = (pixel)->s[1].low; j_ < (pixel)->s[1].high; j_++)                    \
+      for (int64_t                                                                         \
+               at = run_start(w, pixel, i_, j_) + (pixel)->s[2].low * (w)->dilation[2],    \
+               k_ = (pixel)->s[2].low;                                                     \
+           k_ < (pixel)->s[2].high; k_++, at += (w)->dilation[2])
+
+static real norm(const ntk_pool *pool, const pixel *p, const real *x) {
+  double total = 0;
+  EACH_TAP(&pool->window, p, at) {
+    const double size = fabs((double)x[at]);
+    total += pool->p == 2 ? size * size : pow(size, pool->p);
+  }
+  return (real)(pool->p == 2 ? sqrt(total) : pow(total, 1 / pool->p));
+}
+
+/* dy / dx = sign(x) (|x| / y)^(p - 1) */
+static double slope(const ntk_pool *pool, real x, real y) {
+  if (x == 0 || y == 0)
+    return 0;
+  const double ratio = pow(fabs((double)x) / (double)y, pool->p - 1);
+  return x < 0 ? -ratio : ratio;
+}
+
+static void norm_forward(const ntk_node *node, int64_t n, const ntk_array *in,
+                         const ntk_array *out, void *work) {
+  (void)work;
+  forward_by(norm, node, n, in, out);
+}
+
+static void norm_vjp(const ntk_node *node, int operand, int64_t n, int64_t o,
+                     const ntk_array *in, const ntk_array *out, ntk_array dy, ntk_array dx,
+                     bool add, void *work) {
+  const ntk_pool *pool = node->detail;
+  (void)operand;
+  (void)work;
+#pragma omp parallel for schedule(static)
+  for (int64_t item = 0; item < n * pool->planes; item++) {
+    const real *x = plane_of(in[0], 1, pool->planes, pool->plane, item);
+    const real *y = plane_of(out[0], 1, pool->planes, pool->pixels, item);
+    const real *from = plane_of(dy, 1, pool->planes, pool->pixels, item);
+    real *to = plane_of(dx, 1, pool->planes, pool->plane, item);
+    for (int64_t i = 0; !add && i < o; i++)
+      memset(to + i * dx.inner, 0, (size_t)pool->plane * sizeof *to);
+    for (int64_t t = 0; t < pool->pixels; t++) {
+      const pixel p = pixel_at(&pool->window, t);
+      EACH_TAP(&pool->window, &p, at) {
+        const real s = (real)slope(pool, x[at], y[t]);
+        for (int64_t i = 0; i < o; i++)
+          to[i * dx.inner + at] += s * from[i * dy.inner + t];
+      }
+    }
+  }
+}
+
+static void norm_jvp(const ntk_node *node, int64_t d, int64_t n, const ntk_array *in,
+                     const ntk_array *out, const ntk_array *dx, ntk_array dy, void *work) {
+  const ntk_pool *pool = node->detail;
+  (void)work;
+#pragma omp parallel for schedule(static)
+  for (int64_t item = 0; item < n * pool->planes; item++) {
+    const ntk_array tangent = {dx[0].data, dx[0].inner, 0}, result = {dy.data, dy.inner, 0};
+    const real *x = plane_of(in[0], 1, pool->planes, pool->plane, item);
+    const real *y = plane_of(out[0], 1, pool->planes, pool->pixels, item);
+    const real *from = plane_of(tangent, 1, pool->planes, pool->plane, item);
+    real *to = plane_of(result, 1, pool->planes, pool->pixels, item);
+    for (int64_t t = 0; t < pool->pixels; t++) {
+      const pixel p = pixel_at(&pool->window, t);
+      for (int64_t i = 0; i < d; i++) {
+        double total = 0;
+        EACH_TAP(&pool->window, &p, at) {
+          total += slope(pool, x[at], y[t]) * (double)from[i * dx[0].outer + at];
+        }
+        to[i * dy.outer + t] = (real)total;
+      }
+    }
+  }
+}
+
+const ntk_kernels NTK_REAL(ntk_lppool_kernels) = {
+    .forward = norm_forward, .vjp = norm_vjp, .jvp = norm_jvp};

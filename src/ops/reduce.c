@@ -26,7 +26,27 @@ done:
   return status;
 }
 
-static ntk_status infer(ntk_graph *graph, ntk_node *node, bool mean) {
+/* A function of nothing, or of one element without an axis that goes, has no meaning that
+ * all versions share. */
+static ntk_status require_axes(const ntk_node *node, const ntk_shape *x,
+                               const bool *reduced, ntk_reduction function) {
+  ntk_status status = NTK_SUCCESS;
+  const bool same = function == NTK_REDUCE_SUM || function == NTK_REDUCE_MAX ||
+                    function == NTK_REDUCE_MIN || function == NTK_REDUCE_PROD;
+  bool any = false;
+  for (int d = 0; d < x->ndim; d++) {
+    any = any || reduced[d];
+    NTK_REQUIRE(function == NTK_REDUCE_SUM || !reduced[d] || x->dim[d] > 0, NTK_ERR_SHAPE,
+                "axis %d has no elements", d);
+  }
+  NTK_REQUIRE(any || same || !ntk_node_int(node, "noop_with_empty_axes", 0),
+              NTK_ERR_UNSUPPORTED, "noop_with_empty_axes is not supported here");
+done:
+  return status;
+}
+
+static ntk_status infer(ntk_graph *graph, ntk_node *node, ntk_reduction function,
+                        bool mean) {
   ntk_status status = NTK_SUCCESS;
   bool reduced[NTK_MAX_DIMS] = {false};
   ntk_view view = {0};
@@ -36,6 +56,7 @@ static ntk_status infer(ntk_graph *graph, ntk_node *node, bool mean) {
   NTK_REQUIRE(!mean || ntk_dtype_is_real(x->dtype), NTK_ERR_UNSUPPORTED,
               "a mean of integers (%s)", ntk_dtype_name(x->dtype));
   NTK_TRY(reduced_axes(graph, node, reduced));
+  NTK_TRY(require_axes(node, &shape, reduced, function));
   NTK_TRY(ntk_view_create(&shape, &view));
   ntk_shape kept = {0}, out = {0};
   int64_t stride = 1, count = 1;
@@ -54,8 +75,10 @@ static ntk_status infer(ntk_graph *graph, ntk_node *node, bool mean) {
   }
   const ntk_dtype dtype = x->dtype;
   NTK_TRY(ntk_view_to_moves(node, &view, stride));
+  ntk_moves *moves = node->detail;
+  moves->function = function;
   if (mean)
-    ((ntk_moves *)node->detail)->scale = 1 / (double)count;
+    moves->scale = 1 / (double)count;
   ntk_set_output(graph, node, dtype, ntk_node_int(node, "keepdims", 1) ? &kept : &out);
 done:
   ntk_view_clear(&view);
@@ -79,9 +102,18 @@ static double flops(const ntk_graph *graph, const ntk_node *node) {
   return (double)ntk_graph_size(graph, node->inputs[0]);
 }
 
-#define REDUCE_ROW(row, onnx, mean)                                                        \
+/* Slopes, products with them, and two numbers for each result (reduce_real.c). */
+static int64_t workspace(const ntk_graph *graph, const ntk_node *node, int64_t n,
+                         int64_t o) {
+  const ntk_moves *m = node->detail;
+  (void)graph;
+  (void)o;
+  return n * 2 * (m->to_size + m->from_size);
+}
+
+#define REDUCE_ROW(row, onnx, function, mean, kernels_, flags_, ...)                       \
   static ntk_status infer_##row(ntk_graph *graph, ntk_node *node) {                        \
-    return infer(graph, node, mean);                                                       \
+    return infer(graph, node, function, mean);                                             \
   }                                                                                        \
   const ntk_op ntk_op_##row = {                                                            \
       .name = onnx,                                                                        \
@@ -90,10 +122,24 @@ static double flops(const ntk_graph *graph, const ntk_node *node) {
       .min_in = 1,                                                                         \
       .max_in = 2,                                                                         \
       .max_out = 1,                                                                        \
-      .flags = NTK_OP_ADDITIVE,                                                            \
+      .flags = flags_,                                                                     \
       .infer = infer_##row,                                                                \
       .keeps_batch = keeps_batch,                                                          \
       .flops = flops,                                                                      \
-      .kernels = {&ntk_reduce_kernels_f32, &ntk_reduce_kernels_f64}};
-REDUCE_ROW(reducesum, "ReduceSum", false)
-REDUCE_ROW(reducemean, "ReduceMean", true)
+      .kernels = {&ntk_##kernels_##_kernels_f32, &ntk_##kernels_##_kernels_f64},           \
+      __VA_ARGS__};
+REDUCE_ROW(reducesum, "ReduceSum", NTK_REDUCE_SUM, false, reduce, NTK_OP_ADDITIVE,
+           .workspace = NULL)
+REDUCE_ROW(reducemean, "ReduceMean", NTK_REDUCE_SUM, true, reduce, NTK_OP_ADDITIVE,
+           .workspace = NULL)
+
+#define FOLD_ROW(row, onnx, function)                                                      \
+  REDUCE_ROW(row, onnx, function, false, fold, 0, .workspace = workspace)
+FOLD_ROW(reducemax, "ReduceMax", NTK_REDUCE_MAX)
+FOLD_ROW(reducemin, "ReduceMin", NTK_REDUCE_MIN)
+FOLD_ROW(reduceprod, "ReduceProd", NTK_REDUCE_PROD)
+FOLD_ROW(reducel1, "ReduceL1", NTK_REDUCE_L1)
+FOLD_ROW(reducel2, "ReduceL2", NTK_REDUCE_L2)
+FOLD_ROW(reducesumsquare, "ReduceSumSquare", NTK_REDUCE_SUMSQUARE)
+FOLD_ROW(reducelogsum, "ReduceLogSum", NTK_REDUCE_LOGSUM)
+FOLD_ROW(reducelogsumexp, "ReduceLogSumExp", NTK_REDUCE_LOGSUMEXP)

@@ -19,6 +19,24 @@ done:
   return status;
 }
 
+/* What stands elsewhere is left there. */
+static ntk_status set_tensor(ntk_graph *graph, const ntk_node *node,
+                             const ntk_tensor *tensor) {
+  ntk_status status = NTK_SUCCESS;
+  ntk_value *y = &graph->values[node->outputs[0]];
+  if (!tensor->is_borrowed) {
+    NTK_TRY(set_constant(graph, node, tensor->dtype, &tensor->shape, NULL));
+    ntk_convert(tensor->dtype, tensor->data, tensor->dtype, y->constant->data,
+                ntk_shape_size(&tensor->shape));
+    goto done;
+  }
+  ntk_tensor_destroy(&y->constant);
+  NTK_TRY(ntk_tensor_borrow(tensor->dtype, &tensor->shape, tensor->data, &y->constant));
+  ntk_set_output(graph, node, tensor->dtype, &tensor->shape);
+done:
+  return status;
+}
+
 static ntk_status infer_shape(ntk_graph *graph, ntk_node *node) {
   ntk_status status = NTK_SUCCESS;
   double sizes[NTK_MAX_DIMS];
@@ -51,10 +69,7 @@ static ntk_status infer_constant(ntk_graph *graph, ntk_node *node) {
   const ntk_shape row = {.ndim = 1, .dim = {a->count}};
   switch (a->kind) {
   case NTK_ATTRIBUTE_TENSOR:
-    NTK_TRY(set_constant(graph, node, a->tensor->dtype, &a->tensor->shape, NULL));
-    ntk_convert(a->tensor->dtype, a->tensor->data, a->tensor->dtype,
-                graph->values[node->outputs[0]].constant->data,
-                ntk_shape_size(&a->tensor->shape));
+    NTK_TRY(set_tensor(graph, node, a->tensor));
     break;
   case NTK_ATTRIBUTE_FLOAT:
     NTK_TRY(set_constant(graph, node, NTK_F32, &scalar, &a->f));
@@ -129,6 +144,89 @@ done:
   return status;
 }
 
+static ntk_status infer_size(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  const ntk_shape scalar = {0};
+  NTK_TRY(ntk_require_operands(graph, node, 1));
+  const double size = (double)ntk_shape_size(&ntk_operand(graph, node, 0)->shape);
+  NTK_TRY(set_constant(graph, node, NTK_I64, &scalar, &size));
+done:
+  return status;
+}
+
+/* Types as TensorProto numbers them; 0: as the operand's. */
+static ntk_status eye_dtype(const ntk_node *node, ntk_dtype own, ntk_dtype *dtype) {
+  switch (ntk_node_int(node, "dtype", 0)) {
+  case 0:
+    *dtype = own;
+    return NTK_SUCCESS;
+  case 1:
+    *dtype = NTK_F32;
+    return NTK_SUCCESS;
+  case 6:
+    *dtype = NTK_I32;
+    return NTK_SUCCESS;
+  case 7:
+    *dtype = NTK_I64;
+    return NTK_SUCCESS;
+  case 11:
+    *dtype = NTK_F64;
+    return NTK_SUCCESS;
+  default:
+    return ntk_fail(NTK_ERR_UNSUPPORTED, "element type %lld is not supported",
+                    (long long)ntk_node_int(node, "dtype", 0));
+  }
+}
+
+static ntk_status infer_eyelike(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  double *eye = NULL;
+  ntk_dtype dtype;
+  NTK_TRY(ntk_require_operands(graph, node, 1));
+  const ntk_shape y = ntk_operand(graph, node, 0)->shape;
+  NTK_TRY(eye_dtype(node, ntk_operand(graph, node, 0)->dtype, &dtype));
+  NTK_REQUIRE(y.ndim == 2, NTK_ERR_SHAPE, "%d axes, not 2", y.ndim);
+  NTK_TRY(ntk_check_size(&y));
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, ntk_shape_size(&y), sizeof *eye, &eye));
+  const int64_t k = ntk_node_int(node, "k", 0);
+  for (int64_t i = 0; i < y.dim[0]; i++)
+    if (k > -y.dim[0] && k < y.dim[1] && i + k >= 0 && i + k < y.dim[1])
+      eye[i * y.dim[1] + i + k] = 1;
+  NTK_TRY(set_constant(graph, node, dtype, &y, eye));
+done:
+  ntk_free(&eye);
+  return status;
+}
+
+static ntk_status infer_nonzero(ntk_graph *graph, ntk_node *node) {
+  ntk_status status = NTK_SUCCESS;
+  double *list = NULL;
+  int64_t index[NTK_MAX_DIMS], found = 0, i = 0;
+  NTK_TRY(ntk_require_operands(graph, node, 1));
+  const ntk_value *x = ntk_operand(graph, node, 0);
+  NTK_REQUIRE(x->constant && x->role == NTK_CONSTANT, NTK_ERR_UNSUPPORTED,
+              "the operand is not known before the network runs");
+  const int64_t size = ntk_shape_size(&x->shape);
+  const int axes = x->shape.ndim > 0 ? x->shape.ndim : 1; /* a scalar counts as a list */
+  const ntk_shape shape = x->shape.ndim > 0 ? x->shape : (ntk_shape){1, {1}};
+  for (int64_t e = 0; e < size; e++)
+    found += ntk_tensor_real(x->constant, e) != 0;
+  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, axes * found, sizeof *list, &list));
+  for (int64_t e = 0; e < size; e++) {
+    if (ntk_tensor_real(x->constant, e) == 0)
+      continue;
+    ntk_shape_index(&shape, e, index);
+    for (int d = 0; d < axes; d++)
+      list[d * found + i] = (double)index[d];
+    i++;
+  }
+  const ntk_shape y = {2, {axes, found}};
+  NTK_TRY(set_constant(graph, node, NTK_I64, &y, list));
+done:
+  ntk_free(&list);
+  return status;
+}
+
 #define KNOWN_ROW(row, onnx, since, least, most)                                           \
   const ntk_op ntk_op_##row = {.name = onnx,                                               \
                                .first = since,                                             \
@@ -142,3 +240,6 @@ KNOWN_ROW(shape, "Shape", 1, 1, 1)
 KNOWN_ROW(constant, "Constant", 1, 0, 0)
 KNOWN_ROW(constantofshape, "ConstantOfShape", 9, 1, 1)
 KNOWN_ROW(range, "Range", 11, 3, 3)
+KNOWN_ROW(size, "Size", 1, 1, 1)
+KNOWN_ROW(eyelike, "EyeLike", 9, 1, 1)
+KNOWN_ROW(nonzero, "NonZero", 9, 1, 1)

@@ -78,36 +78,94 @@ static bool known_auto_pad(const char *auto_pad) {
   return false;
 }
 
+/* Attributes of a window over `axes` spatial axes; NULL: missing. */
+typedef struct listed {
+  int axes;
+  const char *auto_pad;
+  const int64_t *strides, *dilations, *pads;
+} listed;
+
+static ntk_status read_listed(const ntk_node *node, int axes, listed *l) {
+  ntk_status status = NTK_SUCCESS;
+  l->axes = axes;
+  l->auto_pad = ntk_node_string(node, "auto_pad", "NOTSET");
+  NTK_REQUIRE(axes >= 1 && axes <= 3, NTK_ERR_UNSUPPORTED,
+              "%d spatial axes; 1 to 3 are supported", axes);
+  NTK_REQUIRE(known_auto_pad(l->auto_pad), NTK_ERR_UNSUPPORTED, "auto_pad is '%s'",
+              l->auto_pad);
+  NTK_TRY(integers(node, "strides", axes, 1, &l->strides));
+  NTK_TRY(integers(node, "dilations", axes, 1, &l->dilations));
+  NTK_TRY(integers(node, "pads", 2 * (int64_t)axes, 0, &l->pads));
+  if (strcmp(l->auto_pad, "NOTSET") != 0)
+    l->pads = NULL;
+done:
+  return status;
+}
+
+/* Axis a but for what depends on the other side's extent; i: the node's axis, < 0: none. */
+static void start_axis(const listed *l, const int64_t *kernel, int i, int a,
+                       ntk_window *window) {
+  window->kernel[a] = i < 0 ? 1 : kernel[i];
+  window->stride[a] = i < 0 || !l->strides ? 1 : l->strides[i];
+  window->dilation[a] = i < 0 || !l->dilations ? 1 : l->dilations[i];
+  window->pad_begin[a] = i < 0 || !l->pads ? 0 : l->pads[i];
+  window->pad_end[a] = i < 0 || !l->pads ? 0 : l->pads[l->axes + i];
+}
+
 ntk_status ntk_window_infer(const ntk_node *node, const ntk_shape *x, const int64_t *kernel,
                             bool pooling, ntk_window *window) {
   ntk_status status = NTK_SUCCESS;
-  const int axes = x->ndim - 2;
-  const char *auto_pad = ntk_node_string(node, "auto_pad", "NOTSET");
   const bool ceil_mode = pooling && ntk_node_int(node, "ceil_mode", 0) != 0;
-  const int64_t *strides, *dilations, *pads;
-  NTK_REQUIRE(axes >= 1 && axes <= 3, NTK_ERR_UNSUPPORTED,
-              "%d spatial axes; 1 to 3 are supported", axes);
-  NTK_REQUIRE(known_auto_pad(auto_pad), NTK_ERR_UNSUPPORTED, "auto_pad is '%s'", auto_pad);
-  NTK_TRY(integers(node, "strides", axes, 1, &strides));
-  NTK_TRY(integers(node, "dilations", axes, 1, &dilations));
-  NTK_TRY(integers(node, "pads", 2 * (int64_t)axes, 0, &pads));
-  if (strcmp(auto_pad, "NOTSET") != 0)
-    pads = NULL;
+  listed l;
+  NTK_TRY(read_listed(node, x->ndim - 2, &l));
   for (int a = 0; a < 3; a++) {
-    const int i = a - (3 - axes); /* the node's axis; missing ones lead */
+    const int i = a - (3 - l.axes); /* missing axes lead */
+    start_axis(&l, kernel, i, a, window);
     window->input[a] = i < 0 ? 1 : x->dim[2 + i];
-    window->kernel[a] = i < 0 ? 1 : kernel[i];
-    window->stride[a] = i < 0 || !strides ? 1 : strides[i];
-    window->dilation[a] = i < 0 || !dilations ? 1 : dilations[i];
-    window->pad_begin[a] = i < 0 || !pads ? 0 : pads[i];
-    window->pad_end[a] = i < 0 || !pads ? 0 : pads[axes + i];
     NTK_REQUIRE(window->input[a] > 0 && window->kernel[a] > 0, NTK_ERR_SHAPE,
                 "an input axis of %lld with a kernel of %lld", (long long)window->input[a],
                 (long long)window->kernel[a]);
-    NTK_TRY(finish_axis(window, a, auto_pad, ceil_mode));
+    NTK_TRY(finish_axis(window, a, l.auto_pad, ceil_mode));
   }
   if (pooling)
     NTK_TRY(check_pooling(window));
+done:
+  return status;
+}
+
+/* Result and pads of axis a where the node says the result's extent: what is too much is
+ * cut off on both sides, what is missing stays empty at the end. */
+static void cut_to(ntk_window *w, int a, int64_t whole, int64_t result, bool upper) {
+  const int64_t pad = whole > result ? whole - result : 0;
+  w->input[a] = result;
+  w->pad_begin[a] = upper ? pad / 2 : pad - pad / 2;
+  w->pad_end[a] = pad - w->pad_begin[a];
+}
+
+ntk_status ntk_window_infer_transposed(const ntk_node *node, const ntk_shape *x,
+                                       const int64_t *kernel, ntk_window *window) {
+  ntk_status status = NTK_SUCCESS;
+  const int64_t *room, *result;
+  listed l;
+  NTK_TRY(read_listed(node, x->ndim - 2, &l));
+  NTK_TRY(integers(node, "output_padding", l.axes, 0, &room));
+  NTK_TRY(integers(node, "output_shape", l.axes, 1, &result));
+  const bool same = strncmp(l.auto_pad, "SAME_", 5) == 0;
+  for (int a = 0; a < 3; a++) {
+    const int i = a - (3 - l.axes);
+    start_axis(&l, kernel, i, a, window);
+    window->output[a] = i < 0 ? 1 : x->dim[2 + i];
+    const int64_t whole = (window->output[a] - 1) * window->stride[a] +
+                          (window->kernel[a] - 1) * window->dilation[a] + 1 +
+                          (i < 0 || !room ? 0 : room[i]);
+    window->input[a] = whole - window->pad_begin[a] - window->pad_end[a];
+    if (i >= 0 && (result || same))
+      cut_to(window, a, whole, result ? result[i] : window->output[a] * window->stride[a],
+             strcmp(l.auto_pad, "SAME_UPPER") == 0);
+    NTK_REQUIRE(window->output[a] > 0 && window->kernel[a] > 0 && window->input[a] > 0,
+                NTK_ERR_SHAPE, "an axis of %lld with a kernel of %lld leaves nothing",
+                (long long)window->output[a], (long long)window->kernel[a]);
+  }
 done:
   return status;
 }

@@ -82,25 +82,35 @@ void ntk_shape_strides(const ntk_shape *shape, int64_t stride[NTK_MAX_DIMS]) {
   }
 }
 
+ntk_status ntk_tensor_borrow(ntk_dtype dtype, const ntk_shape *shape, void *data,
+                             ntk_tensor **out) {
+  ntk_status status = NTK_SUCCESS;
+  NTK_TRY(ntk_malloc(NTK_MEMORY_GENERAL, 1, sizeof **out, out));
+  **out = (ntk_tensor){.dtype = dtype, .shape = *shape, .data = data, .is_borrowed = true};
+done:
+  return status;
+}
+
 ntk_status ntk_tensor_create(ntk_dtype dtype, const ntk_shape *shape, ntk_tensor **out) {
   ntk_status status = NTK_SUCCESS;
   ntk_tensor *tensor = NULL;
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, 1, sizeof *tensor, &tensor));
-  tensor->dtype = dtype;
-  tensor->shape = *shape;
-  NTK_TRY(ntk_calloc(NTK_MEMORY_GENERAL, ntk_shape_size(shape), ntk_dtype_bytes(dtype),
-                     &tensor->data));
+  void *data = NULL;
+  NTK_TRY(
+      ntk_calloc(NTK_MEMORY_GENERAL, ntk_shape_size(shape), ntk_dtype_bytes(dtype), &data));
+  NTK_TRY(ntk_tensor_borrow(dtype, shape, data, &tensor));
+  tensor->is_borrowed = false;
   *out = tensor;
-  tensor = NULL;
+  data = NULL;
 done:
-  ntk_tensor_destroy(&tensor);
+  ntk_free(&data);
   return status;
 }
 
 void ntk_tensor_destroy(ntk_tensor **tensor) {
   if (!*tensor)
     return;
-  ntk_free(&(*tensor)->data);
+  if (!(*tensor)->is_borrowed)
+    ntk_free(&(*tensor)->data);
   ntk_free(tensor);
 }
 

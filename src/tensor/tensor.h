@@ -3,27 +3,13 @@
 #define NTK_TENSOR_TENSOR_H
 
 #include "base/status.h"
+#include <scantk/dtype.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { NTK_MAX_DIMS = 8 };
 
-/* The first two are the types of computation. */
-typedef enum ntk_dtype {
-  NTK_F32,
-  NTK_F64,
-  NTK_I64,
-  NTK_I32,
-  NTK_I16,
-  NTK_I8,
-  NTK_U64,
-  NTK_U32,
-  NTK_U16,
-  NTK_U8,
-  NTK_BOOL,
-  NTK_DTYPES
-} ntk_dtype;
 size_t ntk_dtype_bytes(ntk_dtype dtype);
 const char *ntk_dtype_name(ntk_dtype dtype); /* "f32", "i64", ... */
 bool ntk_dtype_is_real(ntk_dtype dtype);     /* f32 or f64 */
@@ -43,14 +29,18 @@ NTK_CHECKED ntk_status ntk_shape_broadcast(const ntk_shape *a, const ntk_shape *
 /* Row-major strides in elements. */
 void ntk_shape_strides(const ntk_shape *shape, int64_t stride[NTK_MAX_DIMS]);
 
-/* A dense row-major tensor that owns its elements. */
+/* A dense row-major tensor. */
 typedef struct ntk_tensor {
   ntk_dtype dtype;
   ntk_shape shape;
   void *data;
+  bool is_borrowed; /* the elements are another's, to be read only; else its own */
 } ntk_tensor;
 NTK_CHECKED ntk_status ntk_tensor_create(ntk_dtype dtype, const ntk_shape *shape,
                                          ntk_tensor **out); /* zeros */
+/* The same with elements that stand elsewhere and outlive it. */
+NTK_CHECKED ntk_status ntk_tensor_borrow(ntk_dtype dtype, const ntk_shape *shape,
+                                         void *data, ntk_tensor **out);
 void ntk_tensor_destroy(ntk_tensor **tensor);
 /* Converts n elements; to integers it truncates towards zero and saturates. */
 void ntk_convert(ntk_dtype from, const void *src, ntk_dtype to, void *dst, int64_t n);

@@ -36,7 +36,7 @@ static void widen_parameters(const ntk_graph *graph) {
 static trial trial_make(subject s) {
   trial t = {.s = s, .graph = s.model->graph, .n = s.count[0]};
   widen_parameters(t.graph);
-  succeed(ntk_net_create(t.graph, NTK_F64, &t.net));
+  succeed(ntk_net_create(t.graph, NTK_F64, NULL, &t.net));
   t.P = ntk_graph_parameters(t.graph);
   t.seeds = doubles(SEEDS * s.O);
   for (int64_t i = 0; i < SEEDS * s.O; i++)
@@ -65,7 +65,8 @@ static bool *all_wanted(const trial *t) {
 
 static ntk_sweep *sweep_make(const trial *t, int64_t n, const bool *wanted) {
   ntk_sweep *sweep;
-  const ntk_sweep_limits limits = {n, SEEDS, DIRECTIONS, false};
+  const ntk_sweep_limits limits = {
+      .samples = n, .cotangents = SEEDS, .directions = DIRECTIONS};
   succeed(ntk_sweep_create(t->net, limits, wanted, &sweep));
   return sweep;
 }
@@ -200,7 +201,9 @@ static void sweeps_are_adjoint(const trial *t, ntk_sweep *sweep, const void *con
         for (int k = 0; k < t->graph->parameter_count; k++) {
           const int v = t->graph->parameters[k];
           const int64_t size = ntk_graph_size(t->graph, v);
-          assert_non_null(c.values[v]);
+          assert_true(c.values[v] || !ntk_sweep_is_delivered(sweep, v));
+          if (!c.values[v])
+            continue; /* nothing comes down to it */
           sum += dot(size, c.values[v] + (i * SEEDS + o) * size,
                      (const double *)parts[k] + d * size);
         }
@@ -380,7 +383,7 @@ static void check_cotangents(const trial *t, bool smooth) {
         same_cotangent(&one, &all, v, i);
     collected_free(&one);
   }
-  if (smooth)
+  if (smooth && !t->s.indices)
     input_cotangents_are_differences(t, sweep, all.values[t->graph->inputs[0]]);
   wanted_alone(t, &all);
   constants_need_no_samples(t, wanted, &all);
@@ -451,7 +454,8 @@ static void promised_bytes_are_taken(void **state) {
   (void)state;
   trial t = trial_make(subject_golden(context, "attention"));
   bool *wanted = all_wanted(&t);
-  const ntk_sweep_limits limits = {t.n, SEEDS, DIRECTIONS, false};
+  const ntk_sweep_limits limits = {
+      .samples = t.n, .cotangents = SEEDS, .directions = DIRECTIONS};
   const int64_t before = ntk_memory_used(NTK_MEMORY_SWEEP);
   int64_t bytes;
   succeed(ntk_sweep_bytes(t.net, limits, wanted, &bytes));

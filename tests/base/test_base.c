@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- memory ---------------------------------------------------------------------------
  */
@@ -92,6 +93,29 @@ static void nothing_goes_beyond_the_cap(void **state) {
   assert_true(ntk_memory_used_total() == before);
 }
 
+/* Of what `ranks` processes share a process counts its part, in the peaks too. */
+static void shared_memory_counts_in_parts(void **state) {
+  (void)state;
+  enum { MIB = 1 << 20 };
+  const int64_t before = ntk_memory_used_total(), alone = ntk_memory_resident_peak();
+  assert_int_equal(ntk_memory_share(NTK_MEMORY_PARAMETERS, 64 * (int64_t)MIB, 4),
+                   NTK_SUCCESS);
+  assert_true(ntk_memory_used_total() == before + 16 * MIB);
+  char *pages = mmap(NULL, 64 * (size_t)MIB, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  assert_true(pages != MAP_FAILED);
+  memset(pages, 1, 64 * (size_t)MIB);
+  const int64_t peak = ntk_memory_resident_peak() - alone;
+  assert_true(peak > 15 * MIB && peak < 20 * MIB);
+  assert_true(ntk_memory_set_cap(before + 17 * MIB) == 0);
+  assert_int_equal(ntk_memory_share(NTK_MEMORY_PARAMETERS, 4 * MIB, 2), NTK_ERR_MEMORY);
+  assert_non_null(strstr(ntk_fail_message(), "2.0 MiB for parameters"));
+  assert_true(ntk_memory_set_cap(0) == before + 17 * MIB);
+  assert_int_equal(munmap(pages, 64 * (size_t)MIB), 0);
+  ntk_memory_unshare(NTK_MEMORY_PARAMETERS, 64 * (int64_t)MIB, 4);
+  assert_true(ntk_memory_used_total() == before);
+}
+
 static void lists_grow_and_shrink(void **state) {
   (void)state;
   const int64_t before = ntk_memory_used_total();
@@ -110,27 +134,6 @@ static void lists_grow_and_shrink(void **state) {
   assert_true(ntk_memory_used_total() == before + 50 * (int64_t)sizeof *list);
   ntk_free(&list);
   assert_true(ntk_memory_used_total() == before);
-}
-
-static void the_least_limit_is_the_cap(void **state) {
-  (void)state;
-  const char *bound = NULL;
-  (void)unsetenv("SLURM_MEM_PER_NODE");
-  (void)unsetenv("SLURM_MEM_PER_CPU");
-  const int64_t machine = ntk_memory_default_cap(1, &bound);
-  assert_true(machine > 0);
-  assert_true(strncmp(bound, "SLURM", 5) != 0);
-  (void)setenv("SLURM_MEM_PER_NODE", "10", 1);
-  assert_true(ntk_memory_default_cap(1, &bound) == (int64_t)8 << 20);
-  assert_string_equal(bound, "SLURM_MEM_PER_NODE");
-  assert_true(ntk_memory_default_cap(4, &bound) == (int64_t)2 << 20);
-  (void)setenv("SLURM_MEM_PER_CPU", "1", 1);
-  (void)setenv("SLURM_CPUS_ON_NODE", "5", 1);
-  assert_true(ntk_memory_default_cap(1, &bound) == (int64_t)4 << 20);
-  assert_string_equal(bound, "SLURM_MEM_PER_CPU");
-  (void)unsetenv("SLURM_MEM_PER_NODE");
-  (void)unsetenv("SLURM_MEM_PER_CPU");
-  (void)unsetenv("SLURM_CPUS_ON_NODE");
 }
 
 /* ---- text -----------------------------------------------------------------------------
@@ -375,8 +378,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(blocks_are_aligned_and_counted),
                                      cmocka_unit_test(too_large_is_refused),
                                      cmocka_unit_test(nothing_goes_beyond_the_cap),
+                                     cmocka_unit_test(shared_memory_counts_in_parts),
                                      cmocka_unit_test(lists_grow_and_shrink),
-                                     cmocka_unit_test(the_least_limit_is_the_cap),
                                      cmocka_unit_test(text_grows),
                                      cmocka_unit_test(json_is_escaped),
                                      cmocka_unit_test(globs),

@@ -8,9 +8,11 @@
 #include <cmocka.h>
 
 #include "dist/grid.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int rank, size;
@@ -31,6 +33,25 @@ static void each_pair_is_computed_once(void **state) {
       /* balanced: half a row each */
       assert_true(in_row == (n + 1) / 2 || (n % 2 == 0 && in_row == n / 2 + 1));
     }
+}
+
+static void pairs_have_numbers(void **state) {
+  (void)state;
+  for (int64_t n = 1; n <= 20; n++) {
+    bool taken[210] = {false};
+    for (int64_t I = 0; I < n; I++)
+      for (int64_t J = 0; J < n; J++) {
+        const int64_t number = ntk_pair_number(I, J, n);
+        int64_t i, j;
+        if (!ntk_pair_is_computed(I, J, n))
+          continue;
+        assert_true(number >= 0 && number < n * (n + 1) / 2 && !taken[number]);
+        assert_true((number < n) == (I == J));
+        taken[number] = true;
+        ntk_pair_at(number, n, &i, &j);
+        assert_true(i == I && j == J);
+      }
+  }
 }
 
 /* Pairs of the busiest rank, one by one. */
@@ -60,66 +81,90 @@ static void most_pairs_are_counted(void **state) {
 
 static void chosen_grid_is_best_of_all(void **state) {
   (void)state;
-  for (int ranks = 1; ranks <= 24; ranks++)
-    for (int64_t n = 1; n <= 13; n++)
+  for (int ranks = 1; ranks <= 40; ranks++)
+    for (int64_t n = 1; n <= 16; n++)
       for (int symmetric = 0; symmetric < 2; symmetric++) {
         const int64_t n2 = symmetric ? n : 5;
         int64_t least = INT64_MAX;
-        int fewest = 0, rows = 0, columns = 0;
+        int fewest = 0, tallest = 0, rows = 0, columns = 0;
         for (int r = 1; r <= ranks; r++)
           for (int c = 1; c <= ranks / r; c++) {
             const int64_t most = counted_pairs(r, c, n, n2, symmetric);
             if (most < least || (most == least && r + c < fewest)) {
               least = most;
               fewest = r + c;
+              tallest = r;
+            } else if (most == least && r + c == fewest) {
+              tallest = r;
             }
           }
         ntk_grid_choose(ranks, n, n2, symmetric, &rows, &columns);
         assert_true(rows > 0 && columns > 0 && rows * columns <= ranks);
         assert_true(counted_pairs(rows, columns, n, n2, symmetric) == least);
         assert_int_equal(rows + columns, fewest);
+        assert_int_equal(rows, tallest);
       }
+}
+
+/* Trying all grids takes half a minute. */
+static void grids_of_many_ranks_are_chosen_at_once(void **state) {
+  (void)state;
+  static const int sizes[] = {1000, 8192, 65536};
+  static const int64_t blocks[] = {47, 294, 1001};
+  const clock_t start = clock();
+  for (int i = 0; i < 3; i++)
+    for (int k = 0; k < 3; k++) {
+      const int64_t n = blocks[k], total = n * (n + 1) / 2;
+      int rows = 0, columns = 0;
+      ntk_grid_choose(sizes[i], n, n, true, &rows, &columns);
+      assert_true(rows > 0 && columns > 0 && (int64_t)rows * columns <= sizes[i]);
+      const int64_t most = ntk_grid_max_pairs(rows, columns, n, n, true);
+      const int side =
+          (int)sqrt((double)sizes[i]) < n ? (int)sqrt((double)sizes[i]) : (int)n;
+      assert_true(most <= ntk_grid_max_pairs(side, side, n, n, true));
+      assert_true(most * rows * columns >= total);
+      assert_true(rows >= columns);
+    }
+  assert_true((double)(clock() - start) < 10.0 * CLOCKS_PER_SEC);
 }
 
 /* ---- communicators --------------------------------------------------------------------
  */
 
+static void check_grid(int rows, int columns, int depth) {
+  ntk_grid g;
+  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, rows, columns, depth, &g), NTK_SUCCESS);
+  if (rank >= rows * columns * depth) {
+    assert_true(g.my_row == -1 && g.my_column == -1 && g.my_depth == -1);
+  } else {
+    assert_int_equal(ntk_grid_rank(&g, g.my_row, g.my_column, g.my_depth), rank);
+    assert_true(g.my_row < rows && g.my_column < columns && g.my_depth < depth);
+  }
+  ntk_grid_destroy(&g);
+  assert_true(g.comm == MPI_COMM_NULL);
+  ntk_grid_destroy(&g);
+}
+
 static void grids_are_made(void **state) {
   (void)state;
   for (int rows = 1; rows <= size; rows++)
-    for (int columns = 1; columns <= size / rows; columns++) {
-      ntk_grid g;
-      int at, count;
-      assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, rows, columns, &g), NTK_SUCCESS);
-      if (rank >= rows * columns) {
-        assert_int_equal(g.my_row, -1);
-        assert_int_equal(g.my_column, -1);
-        assert_true(g.row == MPI_COMM_NULL && g.column == MPI_COMM_NULL);
-      } else {
-        assert_int_equal(g.my_row * columns + g.my_column, rank);
-        assert_int_equal(MPI_Comm_rank(g.row, &at), MPI_SUCCESS);
-        assert_int_equal(MPI_Comm_size(g.row, &count), MPI_SUCCESS);
-        assert_true(at == g.my_column && count == columns);
-        assert_int_equal(MPI_Comm_rank(g.column, &at), MPI_SUCCESS);
-        assert_int_equal(MPI_Comm_size(g.column, &count), MPI_SUCCESS);
-        assert_true(at == g.my_row && count == rows);
-      }
-      ntk_grid_destroy(&g);
-      assert_true(g.row == MPI_COMM_NULL && g.column == MPI_COMM_NULL);
-      ntk_grid_destroy(&g);
-    }
+    for (int columns = 1; columns <= size / rows; columns++)
+      for (int depth = 1; depth <= size / rows / columns; depth++)
+        check_grid(rows, columns, depth);
 }
 
 static void too_large_grids_are_refused(void **state) {
   (void)state;
   ntk_grid g;
   char line[64];
-  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 2, size, &g), NTK_ERR_ARGUMENT);
-  (void)snprintf(line, sizeof line, "--grid: 2x%d needs %d ranks, there are %d", size,
+  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 2, size, 1, &g), NTK_ERR_ARGUMENT);
+  (void)snprintf(line, sizeof line, "--grid: 2x%dx1 needs %d ranks, there are %d", size,
                  2 * size, size);
   assert_string_equal(ntk_fail_message(), line);
-  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 1 << 20, 1 << 20, &g), NTK_ERR_ARGUMENT);
-  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 0, 1, &g), NTK_ERR_ARGUMENT);
+  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 1 << 20, 1 << 20, 1, &g),
+                   NTK_ERR_ARGUMENT);
+  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 1, 1, size + 1, &g), NTK_ERR_ARGUMENT);
+  assert_int_equal(ntk_grid_create(MPI_COMM_WORLD, 0, 1, 1, &g), NTK_ERR_ARGUMENT);
 }
 
 /* ---- exchanges ------------------------------------------------------------------------
@@ -208,15 +253,18 @@ static void failures_are_agreed(void **state) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(each_pair_is_computed_once),
-                                     cmocka_unit_test(most_pairs_are_counted),
-                                     cmocka_unit_test(chosen_grid_is_best_of_all),
-                                     cmocka_unit_test(grids_are_made),
-                                     cmocka_unit_test(too_large_grids_are_refused),
-                                     cmocka_unit_test(broadcasts_in_pieces),
-                                     cmocka_unit_test(votes_tell_the_previous_step),
-                                     cmocka_unit_test(success_is_agreed),
-                                     cmocka_unit_test(failures_are_agreed)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(each_pair_is_computed_once),
+      cmocka_unit_test(pairs_have_numbers),
+      cmocka_unit_test(most_pairs_are_counted),
+      cmocka_unit_test(chosen_grid_is_best_of_all),
+      cmocka_unit_test(grids_of_many_ranks_are_chosen_at_once),
+      cmocka_unit_test(grids_are_made),
+      cmocka_unit_test(too_large_grids_are_refused),
+      cmocka_unit_test(broadcasts_in_pieces),
+      cmocka_unit_test(votes_tell_the_previous_step),
+      cmocka_unit_test(success_is_agreed),
+      cmocka_unit_test(failures_are_agreed)};
   (void)MPI_Init(&argc, &argv);
   (void)MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   (void)MPI_Comm_size(MPI_COMM_WORLD, &size);

@@ -96,6 +96,23 @@ static inline void check_success(ntk_status status) {
     fail_msg("status %d, message '%s'", (int)status, ntk_fail_message());
 }
 
+/* Labels of all samples of the range, one number each. */
+static inline void check_labels(const ntk_data *data, ntk_label_kind kind, int64_t size,
+                                const double *due) {
+  int64_t classes[64];
+  double targets[64];
+  assert_int_equal(data->labels, kind);
+  assert_true(data->samples * size <= 64);
+  for (int64_t first = 0; first < data->samples; first++) { /* of any slice */
+    const int64_t n = data->samples - first;
+    check_success(ntk_data_labels(data, first, n,
+                                  kind == NTK_LABELS_CLASSES ? (void *)classes : targets));
+    for (int64_t k = 0; k < n * size; k++)
+      assert_true((kind == NTK_LABELS_CLASSES ? (double)classes[k] : targets[k]) ==
+                  due[first * size + k]);
+  }
+}
+
 /* ---- bytes ----------------------------------------------------------------------------
  */
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ranks: 1 2 3 4 6 */
-#include "io/kernel_file.h"
+#include "io/kernel_files.h"
+#include "io/store_parts.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 /* Kernel files that are refused, left unfinished, or cannot be written: the same status on
  * all ranks, a line that names the file, nothing left that should not be. */
@@ -244,6 +248,91 @@ static void writes_that_fail(void **state) {
   }
 }
 
+/* ---- space and hints ------------------------------------------------------------------
+ */
+
+static int refusal; /* of the next reservations, 0: they are made */
+static int64_t reserved;
+
+/* In place of the system's. */
+int posix_fallocate(int fd, off_t offset, off_t length) {
+  if (refusal)
+    return refusal;
+  reserved = length;
+  return syscall(SYS_fallocate, fd, 0, offset, length) == 0 ? 0 : errno;
+}
+
+static int64_t taken_by(const char *name) {
+  struct stat s;
+  assert_int_equal(stat(path_of(name), &s), 0);
+  return (int64_t)s.st_blocks * 512;
+}
+
+static void space_is_reserved(void **state) {
+  (void)state;
+  ntk_store_spec s = common_spec();
+  const int64_t kernel = 9 * 9 * 3 * 3 * 8;
+  s.reserve = true;
+  reserved = 0;
+  ntk_store *store = NULL;
+  check_success(ntk_store_create(context, &s, &store));
+  if (rank == 0)
+    assert_true(reserved > kernel && taken_by("K.h5.part") >= reserved);
+  else
+    assert_true(reserved == 0);
+  check_success(write_tiles(store, &s, 1));
+  check_success(ntk_store_close(&store, true, NULL));
+  check_files(true, false);
+}
+
+static void reservations_that_fail(void **state) {
+  (void)state;
+  static const int reasons[] = {ENOSPC, EOPNOTSUPP};
+  const int64_t before = ntk_memory_used_total();
+  ntk_store_spec s = common_spec();
+  s.reserve = true;
+  for (int i = 0; i < 2; i++) {
+    ntk_store *store = NULL;
+    refusal = reasons[i];
+    const ntk_status status = ntk_store_create(context, &s, &store);
+    refusal = 0;
+    check_failure(status, NTK_ERR_FILE, "K.h5.new: --reserve: ");
+    assert_non_null(strstr(ntk_fail_message(), strerror(reasons[i])));
+    assert_null(store);
+    check_files(false, false);
+    check_hdf5();
+    assert_true(ntk_memory_used_total() == before);
+  }
+}
+
+/* What HDF5 opened the file with. */
+static void hints_reach_mpi(void **state) {
+  (void)state;
+  static const char *const hints[] = {"striping_factor=16", "romio_cb_write=a=b", NULL};
+  static const char *const names[] = {"striping_factor", "romio_cb_write"};
+  static const char *const values[] = {"16", "a=b"};
+  ntk_store_spec s = common_spec();
+  ntk_store *store = NULL;
+  MPI_Comm comm;
+  MPI_Info info;
+  char found[64];
+  int given;
+  s.hints = hints;
+  check_success(ntk_store_create(context, &s, &store));
+  hid_t access = H5Fget_access_plist(store->file);
+  assert_true(H5Pget_fapl_mpio(access, &comm, &info) >= 0);
+  assert_true(info != MPI_INFO_NULL);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(MPI_Info_get(info, names[i], 63, found, &given), MPI_SUCCESS);
+    assert_true(given);
+    assert_string_equal(found, values[i]);
+  }
+  (void)MPI_Info_free(&info);
+  (void)MPI_Comm_free(&comm);
+  assert_true(H5Pclose(access) >= 0);
+  check_success(ntk_store_close(&store, false, NULL));
+}
+
 /* ---- outputs alone --------------------------------------------------------------------
  */
 
@@ -282,7 +371,7 @@ static void outputs_alone(void **state) {
     assert_true(ntk_h5_has(file, "/labels") && ntk_h5_has(file, "/provenance"));
     assert_true(H5Dclose(set) >= 0 && H5Fclose(file) >= 0);
     assert_false(ntk_store_is(s.path)); /* no kernel */
-    check_failure(ntk_store_describe(s.path, false, &text), NTK_ERR_HDF5, "K.h5");
+    check_failure(ntk_store_describe(s.path, false, &text), NTK_ERR_FORMAT, "K.h5");
   }
   barrier();
   ntk_store *store = NULL;
@@ -303,10 +392,11 @@ static void files_that_are_no_kernels(void **state) {
     return;
   put_file("text", "K(x, y)", 7, false);
   static const char *const names[] = {"nothing", "text", "."};
+  static const ntk_status what[] = {NTK_ERR_FILE, NTK_ERR_FORMAT, NTK_ERR_FORMAT};
   for (size_t i = 0; i < 3; i++) {
     const char *path = path_of(names[i]);
     assert_false(ntk_store_is(path));
-    check_failure(ntk_store_describe(path, false, &text), NTK_ERR_HDF5, names[i]);
+    check_failure(ntk_store_describe(path, false, &text), what[i], names[i]);
     check_failure(ntk_store_read_plan(path, &plan), NTK_ERR_HDF5, names[i]);
     assert_null(strstr(ntk_fail_message(), ".part"));
   }
@@ -323,6 +413,9 @@ static int run(void) {
                                      CASE(unfinished_files_stay),
                                      CASE(nothing_is_left_of_nothing),
                                      CASE(writes_that_fail),
+                                     CASE(space_is_reserved),
+                                     CASE(reservations_that_fail),
+                                     CASE(hints_reach_mpi),
                                      CASE(outputs_alone),
                                      CASE(files_that_are_no_kernels)};
   rank = ntk_context_rank(context);

@@ -25,7 +25,10 @@ typedef struct fake {
   ntk_context *context;
   const ntk_job_shape *shape;
   int64_t calls[PLACES], sweeps[2]; /* of this rank */
-  int64_t due_writes;               /* of the tiles that were contracted to the end */
+  int depth, my_depth, passes;      /* of the layout in hand */
+  int pass;
+  int64_t completed;  /* tiles that were contracted to the end */
+  int64_t due_writes; /* of those of them that are mine */
   int64_t most_memory;
   int wrong;                   /* blocks, tiles or values that were not as due */
   fake_place place;            /* at this call on this rank: */
@@ -35,6 +38,8 @@ typedef struct fake {
   int64_t bad_row, bad_column; /* samples whose kernel is bad_value; -1: none */
   double bad_value;
   bool fired;
+  int64_t kept; /* about one of so many tiles is there before the run; 0: none */
+  ntk_job_traffic traffic;
   void *kernel;          /* [elements] in the job's type, zero where unwritten */
   unsigned char *writes; /* [elements] */
 } fake;
@@ -84,35 +89,47 @@ static ntk_status fire(fake *f, fake_place place) {
 /* ---- the worker -----------------------------------------------------------------------
  */
 
-enum { HEAD = 5 };
-static int64_t fake_block_bytes(void *self, int64_t n, int64_t o) {
-  (void)self;
-  return (HEAD + n * o) * (int64_t)sizeof(int64_t) + 3; /* no round number */
+enum { HEAD = 6 };
+static int64_t fake_block_bytes(void *self, int d, int64_t n, int64_t o) {
+  const fake *f = self;
+  return (HEAD + n * o) * (int64_t)sizeof(int64_t) + 3 + 61 * d +
+         150 * (f->pass % 2); /* no round number */
+}
+
+/* Of which share and pass the factors are. */
+static int64_t fake_part(const fake *f, int d) { return d + 16 * f->pass; }
+
+static void fake_begin_pass(void *self, int pass) {
+  fake *f = self;
+  f->pass = pass;
 }
 
 static void fill_block(int64_t *block, const int64_t head[HEAD]) {
   memcpy(block, head, HEAD * sizeof *head);
   for (int64_t i = 0; i < head[2] * head[4]; i++)
-    block[HEAD + i] =
-        1000 * (head[1] + i / head[4]) + head[3] + i % head[4] + 7000000 * head[0];
+    block[HEAD + i] = 1000 * (head[1] + i / head[4]) + head[3] + i % head[4] +
+                      7000000 * head[0] + 70000000 * head[5];
 }
 
-static int64_t fake_packed_bytes(void *self, int64_t n, int64_t o) {
-  return fake_block_bytes(self, n, o);
+static int64_t fake_packed_bytes(void *self, int d, int64_t n, int64_t o) {
+  return fake_block_bytes(self, d, n, o);
 }
 static void fake_pack(void *self, int64_t n, int64_t o, const void *column, void *packed) {
-  memcpy(packed, column, (size_t)fake_block_bytes(self, n, o));
+  memcpy(packed, column, (size_t)fake_block_bytes(self, ((fake *)self)->my_depth, n, o));
 }
 static ntk_status fake_sweep(void *self, int side, int64_t first, int64_t n, int64_t output,
-                             int64_t o, void *buffer) {
+                             int64_t o, void *const *shares) {
   fake *f = self;
-  const int64_t head[HEAD] = {f->shape->symmetric ? 0 : side, first, n, output, o};
   const ntk_status status = fire(f, IN_SWEEP);
   f->sweeps[side]++;
-  if (status == NTK_SUCCESS)
-    fill_block(buffer, head);
-  else
-    memset(buffer, 0xff, sizeof(int64_t));
+  for (int d = 0; d < f->depth; d++) {
+    const int64_t head[HEAD] = {
+        f->shape->symmetric ? 0 : side, first, n, output, o, fake_part(f, d)};
+    if (status == NTK_SUCCESS)
+      fill_block(shares[d], head);
+    else
+      memset(shares[d], 0xff, sizeof(int64_t));
+  }
   return status;
 }
 
@@ -122,14 +139,18 @@ static bool is_block(const void *block, const int64_t head[HEAD]) {
   return memcmp(block, want, (size_t)(HEAD + head[2] * head[4]) * sizeof *want) == 0;
 }
 
-/* Adds one element of a tile, a mirrored half of which is left as rubbish. */
+/* Adds one element of a tile, a mirrored half of which is left as rubbish. Of several
+ * passes the first has too much, and the others take it back. */
 static void add(const fake *f, double *element, bool rubbish, double value, int64_t n,
                 int64_t m) {
   if (rubbish)
     value = NAN;
   else if (n == f->bad_row && m == f->bad_column)
     value = f->bad_value;
-  *element += value;
+  value *= f->pass > 0 ? -ldexp(1, f->passes - 1 - f->pass) : ldexp(1, f->passes - 1);
+  /* a share of depth d has d + 1 parts of it */
+  *element +=
+      f->depth == 1 ? value : value * 2 * (f->my_depth + 1) / f->depth / (f->depth + 1);
 }
 
 static void add_full(const fake *f, const ntk_tile *t, bool mirror, double *acc) {
@@ -170,9 +191,11 @@ static ntk_status fake_contract(void *self, const ntk_tile *t, const void *row,
   ntk_status status = NTK_SUCCESS;
   fake *f = self;
   const ntk_job_shape *s = f->shape;
-  const int64_t row_head[] = {0, t->row_first, t->row_count, t->row_output, t->row_outputs};
-  const int64_t column_head[] = {!s->symmetric, t->column_first, t->column_count,
-                                 t->column_output, t->column_outputs};
+  const int64_t mine = fake_part(f, f->my_depth);
+  const int64_t row_head[] = {
+      0, t->row_first, t->row_count, t->row_output, t->row_outputs, mine};
+  const int64_t column_head[] = {!s->symmetric,    t->column_first,   t->column_count,
+                                 t->column_output, t->column_outputs, mine};
   const bool same =
       s->symmetric && t->row_first == t->column_first && t->row_output == t->column_output;
   const bool equal =
@@ -189,7 +212,9 @@ static ntk_status fake_contract(void *self, const ntk_tile *t, const void *row,
   NTK_TRY(fire(f, IN_CONTRACT));
   if (late)
     NTK_TRY(ntk_meanwhile_do(meanwhile));
-  f->due_writes += writes_of(s, t, mirror);
+  const int64_t writes = f->pass < f->passes - 1 ? 0 : writes_of(s, t, mirror);
+  if (writes > 0 && f->completed++ % f->depth == f->my_depth)
+    f->due_writes += writes;
 done:
   return status;
 }
@@ -248,8 +273,12 @@ static ntk_status fake_write(void *self, const ntk_tile *t, const void *values) 
  */
 
 static void fake_create(ntk_context *context, const ntk_job_shape *shape, fake *f) {
-  *f = (fake){
-      .context = context, .shape = shape, .call = -1, .bad_row = -1, .bad_column = -1};
+  *f = (fake){.context = context,
+              .shape = shape,
+              .passes = 1,
+              .call = -1,
+              .bad_row = -1,
+              .bad_column = -1};
   f->kernel = calloc((size_t)fake_elements(shape), ntk_dtype_bytes(shape->dtype));
   f->writes = calloc((size_t)fake_elements(shape), 1);
   assert_true(f->kernel && f->writes);
@@ -259,13 +288,25 @@ static void fake_destroy(fake *f) {
   free(f->writes);
 }
 static ntk_worker fake_worker(fake *f) {
-  return (ntk_worker){f,         fake_block_bytes, fake_sweep, fake_packed_bytes,
-                      fake_pack, fake_contract};
+  return (ntk_worker){f,         fake_block_bytes, fake_sweep,     fake_packed_bytes,
+                      fake_pack, fake_contract,    fake_begin_pass};
+}
+/* Which tiles there are before: at random. Of a sum over outputs all parts or none. */
+static bool fake_is_done(void *self, const ntk_tile *t) {
+  const fake *f = self;
+  const bool sum = is_summed_over_outputs(f->shape);
+  const int64_t a = t->row_first * 64 + (sum ? 0 : t->row_output);
+  const int64_t b = t->column_first * 64 + (sum ? 0 : t->column_output);
+  return f->kept > 0 && (a * 7919 + b * 104729 + 31) % 1000003 % f->kept == 0;
 }
 static ntk_status fake_run(fake *f, const ntk_layout *layout) {
   const ntk_worker worker = fake_worker(f);
-  const ntk_sink sink = {f, fake_write};
-  return ntk_job_run(f->context, f->shape, layout, &worker, &sink);
+  const ntk_sink sink = {
+      .self = f, .write = fake_write, .is_done = f->kept > 0 ? fake_is_done : NULL};
+  f->depth = layout->grid_depth;
+  f->my_depth = f->context->rank % f->depth;
+  f->passes = ntk_layout_passes(layout);
+  return ntk_job_run(f->context, f->shape, layout, &worker, &sink, &f->traffic);
 }
 
 /* Sum over all ranks. */

@@ -13,7 +13,9 @@ static const ntk_job_shape shapes[] = {
     {.rows = 8, .columns = 11, .outputs = 3, .block = 2, .outputs_block = 1},
     {.rows = 3, .columns = 2, .outputs = 2, .block = 16, .outputs_block = 5},
     {.rows = 5, .columns = 1, .outputs = 2, .block = 1, .outputs_block = 2}};
-static const int grids[][2] = {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {2, 2}, {2, 3}, {1, 6}};
+static const int grids[][3] = {{1, 1, 1}, {1, 2, 1}, {2, 1, 1}, {3, 1, 1}, {2, 2, 1},
+                               {2, 3, 1}, {1, 6, 1}, {1, 1, 2}, {1, 1, 3}, {2, 1, 2},
+                               {1, 2, 2}, {1, 3, 2}, {2, 1, 3}, {1, 1, 6}};
 static const int64_t panels[] = {1, 2, 1000};
 
 static int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -47,20 +49,33 @@ static void gather(const fake *f, void *kernel) {
   free(writes);
 }
 
-/* Sweeps over all ranks: each row block once; each column block at most once a panel, and
- * with x2 = x1 only what stands in no panel, half of the blocks for each (design 5). The
- * ranks of a grid row (column) take turns. */
+/* Sweeps over all ranks, in each pass: each row block once; each column block at most once
+ * a panel, and with x2 = x1 only what stands in no panel, half of the blocks for each
+ * (design 5). The ranks of a grid row (column) take turns. Recomputed columns: at most once
+ * a rank and panel, and nothing travels along grid columns. */
 static void check_sweeps(const fake *f, const ntk_layout *layout) {
   const ntk_job_shape *s = f->shape;
   const int64_t parts = up(s->outputs, s->outputs_block);
   const int64_t n1 = up(s->rows, s->block), n2 = up(s->columns, s->block);
   const int64_t panel_count = up(up(n1, layout->grid_rows) * parts, layout->panel);
-  const int64_t columns = summed(f->sweeps[1]);
-  assert_true(summed(f->sweeps[0]) == n1 * parts);
+  const int passes = ntk_layout_passes(layout);
+  const int64_t sweeps[2] = {f->sweeps[0] / passes, f->sweeps[1] / passes};
+  assert_true(sweeps[0] * passes == f->sweeps[0] && sweeps[1] * passes == f->sweeps[1]);
+  const int64_t columns = summed(sweeps[1]);
+  assert_true(summed(sweeps[0]) == n1 * parts);
+  if (layout->recompute) {
+    assert_true(columns <=
+                panel_count * n2 * parts * layout->grid_rows * layout->grid_depth);
+    assert_true(layout->grid_columns * layout->grid_depth > 1 ||
+                summed((int64_t)f->traffic.bytes) == 0);
+    return;
+  }
   assert_true(columns <= panel_count * n2 * parts);
-  assert_true(f->sweeps[0] <= up(up(n1, layout->grid_rows) * parts, layout->grid_columns));
-  assert_true(f->sweeps[1] <=
-              panel_count * up(up(n2, layout->grid_columns) * parts, layout->grid_rows));
+  const int depth = layout->grid_depth;
+  assert_true(sweeps[0] <=
+              up(up(n1, layout->grid_rows) * parts, layout->grid_columns * depth));
+  assert_true(sweeps[1] <= panel_count * up(up(n2, layout->grid_columns) * parts,
+                                            layout->grid_rows * depth));
   if (!s->symmetric && s->reduction == NTK_REDUCE_NONE)
     assert_true(columns == panel_count * n2 * parts);
   if (s->symmetric && panel_count == 1)
@@ -74,13 +89,18 @@ static void check_run(const ntk_job_shape *s, const ntk_layout *layout, void *ke
   fake_create(context, s, &f);
   const ntk_worker worker = fake_worker(&f);
   const int64_t before = ntk_memory_used_total(), peak = ntk_memory_peak_total();
-  const ntk_job_memory m = ntk_job_bytes(s, layout, &worker);
-  const int64_t most = before + m.panel + m.columns + m.tiles;
+  ntk_job_memory m;
+  assert_int_equal(ntk_job_bytes(s, layout, &worker, &m), NTK_SUCCESS);
+  const int64_t most = before + m.panel + m.columns + m.tiles + m.parts + m.books;
   assert_int_equal(fake_run(&f, layout), NTK_SUCCESS);
   assert_int_equal(f.wrong, 0);
   gather(&f, kernel);
   check_sweeps(&f, layout);
-  assert_true(summed(f.calls[IN_CONTRACT]) == ntk_job_tiles(s));
+  assert_true(summed(f.calls[IN_CONTRACT]) ==
+              ntk_job_tiles(s) * layout->grid_depth * f.passes);
+  const int ranks = layout->grid_rows * layout->grid_columns * layout->grid_depth;
+  assert_true(ranks > 1 || summed((int64_t)f.traffic.bytes) == 0);
+  assert_true(layout->grid_depth == 1 || summed((int64_t)f.traffic.bytes) > 0);
   assert_true(f.calls[IN_WRITE] == f.due_writes);
   assert_true(f.most_memory <= most);
   assert_true(ntk_memory_peak_total() <= (peak > most ? peak : most));
@@ -90,22 +110,32 @@ static void check_run(const ntk_job_shape *s, const ntk_layout *layout, void *ke
   fake_destroy(&f);
 }
 
-/* Every grid and panel gives the same bytes, those of one rank with all rows in hand. */
+/* Every grid and panel gives the same bytes, those of one rank with all rows in hand; so do
+ * passes, but where the worker itself adds several outputs in each. */
 static void check_layouts(const ntk_job_shape *s) {
   const size_t bytes = (size_t)fake_elements(s) * ntk_dtype_bytes(s->dtype);
   const int64_t parts = up(s->outputs, s->outputs_block);
   void *reference = malloc(bytes), *kernel = malloc(bytes);
   assert_true(reference && kernel);
-  check_run(s, &(ntk_layout){1, 1, 1000 * parts}, reference);
+  check_run(s, &(ntk_layout){1, 1, 1, 1000 * parts, false, 1}, reference);
   for (size_t g = 0; g < sizeof grids / sizeof *grids; g++)
     for (size_t i = 0; i < sizeof panels / sizeof *panels; i++) {
-      ntk_layout layout = {grids[g][0], grids[g][1], panels[i]};
-      if (layout.grid_rows * layout.grid_columns > size)
+      ntk_layout layout = {grids[g][0], grids[g][1], grids[g][2], panels[i], false, 1};
+      if (layout.grid_rows * layout.grid_columns * layout.grid_depth > size ||
+          (layout.grid_depth > 1 && i == 0))
         continue;
       if (s->reduction == NTK_REDUCE_TRACE)
         layout.panel *= parts;
-      check_run(s, &layout, kernel);
-      assert_memory_equal(kernel, reference, bytes);
+      for (int again = 0; again < 4; again++) {
+        const bool is_exact =
+            layout.grid_depth == 1 &&
+            (again % 2 == 0 || s->reduction != NTK_REDUCE_TRACE || s->outputs_block == 1);
+        layout.recompute = again / 2;
+        layout.passes = again % 2 ? 2 + (int)((g + i) % 2) : 0;
+        check_run(s, &layout, kernel);
+        if (is_exact) /* else values are compared where they are kept */
+          assert_memory_equal(kernel, reference, bytes);
+      }
     }
   free(reference);
   free(kernel);
@@ -142,7 +172,7 @@ static void too_large_grids_are_refused(void **state) {
   fake f;
   const ntk_job_shape s = variant(shapes[0], NTK_REDUCE_NONE, false, NTK_F32);
   fake_create(context, &s, &f);
-  assert_int_equal(fake_run(&f, &(ntk_layout){2, size, 1}), NTK_ERR_ARGUMENT);
+  assert_int_equal(fake_run(&f, &(ntk_layout){2, size, 1, 1, false, 1}), NTK_ERR_ARGUMENT);
   assert_true(f.calls[IN_SWEEP] == 0);
   fake_destroy(&f);
 }
@@ -159,7 +189,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(pseudo_kernels), cmocka_unit_test(too_large_grids_are_refused)};
   (void)MPI_Init(&argc, &argv);
   (void)MPI_Comm_size(MPI_COMM_WORLD, &size);
-  (void)alarm(100); /* a failure on one rank leaves the others waiting */
+  (void)alarm(280); /* a failure on one rank leaves the others waiting */
   if (ntk_context_create(MPI_COMM_WORLD, NULL, &context) != NTK_SUCCESS)
     return 1;
   ntk_context_report(context, hear, NULL);

@@ -4,23 +4,27 @@
 #include <unistd.h>
 
 static int rank, size;
+static bool recompute; /* the columns */
+static int passes;
 
 /* Enough blocks that every rank of any grid sweeps, contracts and writes several times. */
 static ntk_job_shape shape_of(ntk_reduction reduction, bool symmetric) {
+  const int64_t rows = size <= 6 ? 13 : 3 * size;
   return (ntk_job_shape){.reduction = reduction,
                          .dtype = NTK_F32,
                          .symmetric = symmetric,
-                         .rows = 13,
-                         .columns = symmetric ? 13 : 15,
+                         .rows = rows,
+                         .columns = symmetric ? rows : rows + 2,
                          .outputs = 3,
                          .block = 1,
                          .outputs_block = 2};
 }
 static ntk_layout layout_of(void) {
-  return size == 6   ? (ntk_layout){3, 2, 4}
-         : size == 4 ? (ntk_layout){2, 2, 4}
-         : size == 3 ? (ntk_layout){1, 3, 4}
-                     : (ntk_layout){size, 1, 4};
+  return size == 12  ? (ntk_layout){4, 3, 1, 4, recompute, passes}
+         : size == 6 ? (ntk_layout){3, 2, 1, 4, recompute, passes}
+         : size == 4 ? (ntk_layout){2, 2, 1, 4, recompute, passes}
+         : size == 3 ? (ntk_layout){1, 3, 1, 4, recompute, passes}
+                     : (ntk_layout){size, 1, 1, 4, recompute, passes};
 }
 
 static ntk_context *create_context(void) {
@@ -93,6 +97,13 @@ static void failures_of_each_rank(void **state) {
     for (int symmetric = 0; symmetric < 2; symmetric++) {
       fail_in((fake_place)place, NTK_REDUCE_NONE, symmetric);
       fail_in((fake_place)place, NTK_REDUCE_TRACE, symmetric);
+      recompute = true;
+      fail_in((fake_place)place, NTK_REDUCE_NONE, symmetric);
+      recompute = false;
+      passes = 2;
+      fail_in((fake_place)place, NTK_REDUCE_NONE, symmetric);
+      fail_in((fake_place)place, NTK_REDUCE_TRACE, symmetric);
+      passes = 0;
     }
 }
 
@@ -161,6 +172,29 @@ static void stops_of_each_rank(void **state) {
       fake_destroy(&f);
       ntk_context_destroy(&context);
     }
+}
+
+/* In the first pass no tile is whole, and none is written. */
+static void a_stop_between_passes_leaves_nothing(void **state) {
+  (void)state;
+  passes = 2;
+  const ntk_job_shape s = shape_of(NTK_REDUCE_NONE, true);
+  ntk_layout layout = layout_of();
+  layout.panel = 1000;
+  ntk_context *context = create_context();
+  fake f;
+  fake_create(context, &s, &f);
+  f.place = IN_CONTRACT;
+  f.call = rank == 0 ? 3 : -1;
+  f.stops = true;
+  assert_int_equal(fake_run(&f, &layout), NTK_STOPPED);
+  assert_non_null(strstr(ntk_fail_message(), "at 0 of "));
+  check_same_message();
+  assert_int_equal(f.wrong, 0);
+  assert_true(summed(f.calls[IN_CONTRACT]) > 0 && summed(f.calls[IN_WRITE]) == 0);
+  fake_destroy(&f);
+  ntk_context_destroy(&context);
+  passes = 0;
 }
 
 static void a_stop_before_the_run_stops_it(void **state) {
@@ -232,12 +266,13 @@ int main(int argc, char **argv) {
                                      cmocka_unit_test(failures_at_the_end),
                                      cmocka_unit_test(failures_of_all_ranks),
                                      cmocka_unit_test(stops_of_each_rank),
+                                     cmocka_unit_test(a_stop_between_passes_leaves_nothing),
                                      cmocka_unit_test(a_stop_before_the_run_stops_it),
                                      cmocka_unit_test(values_that_are_not_finite)};
   (void)MPI_Init(&argc, &argv);
   (void)MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   (void)MPI_Comm_size(MPI_COMM_WORLD, &size);
-  (void)alarm(100); /* a failure on one rank leaves the others waiting */
+  (void)alarm(280); /* a failure on one rank leaves the others waiting */
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
   (void)MPI_Finalize();
   return failed;

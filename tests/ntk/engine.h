@@ -7,6 +7,7 @@
 #include "subject.h"
 
 #include "ntk/engine.h"
+#include "ntk/split.h"
 #include <omp.h>
 
 /* ---- one way to compute a kernel ---- */
@@ -20,6 +21,8 @@ typedef struct setup {
   int64_t block, outputs_block, sweep_samples; /* 0: all of them */
   ntk_status meanwhile; /* how the work ends that is done while tiles are contracted */
   double *outputs;      /* NULL, or receives the outputs of side 0 [n1, O] */
+  int shares;           /* of the groups, one after the other; 0: one */
+  int passes;           /* over each share; 0: one */
 } setup;
 
 typedef struct side_view {
@@ -57,10 +60,18 @@ static inline ntk_network network_make(const subject *s, ntk_dtype dtype, bool j
   double *seeds = doubles(s->O * s->O);
   for (int64_t o = 0; o < s->O; o++)
     seeds[pseudo ? o : o * s->O + o] = pseudo ? 1 / sqrt((double)s->O) : 1;
-  succeed(ntk_network_create(s->model->graph, dtype, jacobian, pseudo ? 1 : s->O, seeds,
-                             &network));
+  ntk_net *net;
+  succeed(ntk_net_create(s->model->graph, dtype, NULL, &net));
+  succeed(
+      ntk_network_create(net, jacobian, NTK_FORM_FULL, pseudo ? 1 : s->O, seeds, &network));
   free(seeds);
   return network;
+}
+
+static inline void network_free(ntk_network *network) {
+  ntk_net *net = (ntk_net *)network->net;
+  ntk_network_destroy(network);
+  ntk_net_destroy(&net);
 }
 
 static const ntk_rates some_rates = {
@@ -71,10 +82,12 @@ typedef struct computation {
   const subject *subject;
   const setup *setup;
   int64_t n1, n2, outputs, B, Q, blocks1, blocks2, parts;
+  int shares, depth; /* of which it is the turn */
   ntk_engine *engine;
   char **rows, **columns; /* [blocks][parts] */
   double *acc, *kernel;
   int meanwhile; /* times that the other work was done in the contraction in hand */
+  int betweens;  /* pauses between pieces of it, or of the sweep in hand */
 } computation;
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -82,15 +95,36 @@ static inline int64_t parts_of(int64_t all, int64_t part) {
   return (all + part - 1) / part;
 }
 
+/* On the thread that asked. */
+static inline void count_between(void *self) {
+  computation *c = self;
+  assert_int_equal(omp_get_thread_num(), 0);
+  c->betweens++;
+}
+
+/* The share whose turn it is of a row block; those of others are swept and thrown away. */
+static inline char *sweep_block(const computation *c, int side, int64_t i0, int64_t n,
+                                int64_t o0, int64_t o) {
+  void *shares[8];
+  assert_in_range(c->shares, 1, 8);
+  for (int d = 0; d < c->shares; d++) {
+    shares[d] = malloc((size_t)ntk_engine_block_bytes(c->engine, d, n, o) + 1);
+    assert_non_null(shares[d]);
+  }
+  succeed(ntk_engine_sweep(c->engine, side, i0, n, o0, o, shares));
+  for (int d = 0; d < c->shares; d++)
+    if (d != c->depth)
+      free(shares[d]);
+  return shares[c->depth];
+}
+
 static inline char **sweep_side(const computation *c, int side, int64_t n, int64_t blocks) {
   char **buffers = calloc((size_t)(blocks * c->parts), sizeof *buffers);
   assert_non_null(buffers);
   for (int64_t r = 0; r < blocks * c->parts; r++) {
     const int64_t i0 = r / c->parts * c->B, o0 = r % c->parts * c->Q;
-    const int64_t count = least(c->B, n - i0), o = least(c->Q, c->outputs - o0);
-    buffers[r] = malloc((size_t)ntk_engine_block_bytes(c->engine, count, o));
-    assert_non_null(buffers[r]);
-    succeed(ntk_engine_sweep(c->engine, side, i0, count, o0, o, buffers[r]));
+    buffers[r] =
+        sweep_block(c, side, i0, least(c->B, n - i0), o0, least(c->Q, c->outputs - o0));
   }
   return buffers;
 }
@@ -156,15 +190,18 @@ static inline void contract_pair(computation *c, int64_t r, int64_t s) {
                       .column_output = p * c->Q,
                       .column_outputs = least(c->Q, c->outputs - p * c->Q)};
   memset(c->acc, 0, (size_t)(c->n1 * c->n2 * c->outputs * c->outputs) * sizeof *c->acc);
-  void *packed =
-      malloc((size_t)ntk_engine_packed_bytes(c->engine, t.column_count, t.column_outputs));
+  void *packed = malloc((size_t)ntk_engine_packed_bytes(c->engine, c->depth, t.column_count,
+                                                        t.column_outputs) +
+                        1);
   assert_non_null(packed);
   ntk_engine_pack(c->engine, t.column_count, t.column_outputs, c->columns[s], packed);
-  c->meanwhile = 0;
+  c->meanwhile = c->betweens = 0;
   assert_int_equal(ntk_engine_contract(c->engine, &t, c->rows[r], packed, mirror, c->acc,
                                        (ntk_meanwhile){count_meanwhile, c}),
                    c->setup->meanwhile);
   assert_int_equal(c->meanwhile, 1);
+  assert_true(c->betweens > 0 || omp_get_max_threads() > 1 || c->setup->meanwhile ||
+              c->shares > 1);
   free(packed);
   if (mirror)
     mirror_tile(c, &t);
@@ -187,6 +224,16 @@ static inline void run_tiles(computation *c) {
   free(c->rows);
 }
 
+/* About as many pieces in each pass. */
+static inline void divide(ntk_split *split, int passes) {
+  int64_t *bytes = calloc((size_t)split->count + 1, sizeof *bytes);
+  assert_non_null(bytes);
+  for (int i = 0; i < split->count; i++)
+    bytes[i] = 1;
+  succeed(ntk_split_divide(split, bytes, passes));
+  free(bytes);
+}
+
 /* The forced order, where the group has it; *forced counts such groups. */
 static inline ntk_order *orders_make(const ntk_network *network,
                                      const ntk_cost_shape *shape, int order, int *forced) {
@@ -204,6 +251,17 @@ static inline ntk_order *orders_make(const ntk_network *network,
     ++*forced;
   }
   return orders;
+}
+
+/* Predicted seconds of contracting each group. */
+static inline double *seconds_make(const ntk_network *network, const ntk_cost_shape *shape,
+                                   const ntk_order *orders) {
+  double *seconds = doubles(network->groups->count);
+  for (int i = 0; i < network->groups->count; i++)
+    seconds[i] = ntk_cost_of(&network->groups->groups[i], orders[i], shape, &some_rates,
+                             network->constants[i].count)
+                     .seconds;
+  return seconds;
 }
 
 /* It takes exactly the memory that it promised. */
@@ -246,28 +304,44 @@ static inline double *kernel_make(const subject *s, const setup *u) {
   const ntk_cost_shape shape = {u->form,   u->dtype, c.n1, c.n2,
                                 c.outputs, c.B,      c.Q,  u->symmetric};
   ntk_order *orders = orders_make(&network, &shape, u->order, &forced);
-  const ntk_engine_spec spec = {
-      .network = &network,
-      .algorithm = u->algorithm,
-      .form = u->form,
-      .scale = u->form == NTK_FORM_TRACE ? 1 / (double)c.outputs : 1,
-      .block = least(c.B, most),
-      .outputs_block = c.Q,
-      .sweep_samples = u->sweep_samples > 0 ? u->sweep_samples : least(c.B, most),
-      .orders = orders,
-      .sides = {{&views[0], 0, read_side}, {&views[1], 0, read_side}},
-      .outputs = keep_outputs,
-      .user = &outputs};
+  double *seconds = seconds_make(&network, &shape, orders);
+  ntk_split split;
+  c.shares = u->shares > 1 ? u->shares : 1;
+  succeed(ntk_split_create(network.groups, orders, seconds, &shape, c.shares, &split));
+  if (u->passes > 1)
+    divide(&split, u->passes);
+  const ntk_between between = {count_between, &c};
+  ntk_engine_spec spec = {.between = &between,
+                          .split = c.shares > 1 || u->passes > 1 ? &split : NULL,
+                          .network = &network,
+                          .algorithm = u->algorithm,
+                          .form = u->form,
+                          .scale = u->form == NTK_FORM_TRACE ? 1 / (double)c.outputs : 1,
+                          .block = least(c.B, most),
+                          .outputs_block = c.Q,
+                          .sweep_samples =
+                              u->sweep_samples > 0 ? u->sweep_samples : least(c.B, most),
+                          .orders = orders,
+                          .sides = {{&views[0], 0, read_side}, {&views[1], 0, read_side}},
+                          .outputs = keep_outputs,
+                          .user = &outputs};
   if (u->order < 0 || forced > 0) {
     c.acc = doubles(c.n1 * c.n2 * c.outputs * c.outputs);
     c.kernel = doubles(kernel_size(s, u));
-    engine_open(&spec, &c.engine);
-    run_tiles(&c);
-    ntk_engine_destroy(&c.engine);
+    for (; c.depth < c.shares; spec.depth = ++c.depth) {
+      engine_open(&spec, &c.engine);
+      for (int pass = 0; pass < split.passes; pass++) {
+        ntk_engine_begin_pass(c.engine, pass);
+        run_tiles(&c);
+      }
+      ntk_engine_destroy(&c.engine);
+    }
     free(c.acc);
   }
+  ntk_split_clear(&split);
   free(orders);
-  ntk_network_destroy(&network);
+  free(seconds);
+  network_free(&network);
   return c.kernel;
 }
 

@@ -56,6 +56,7 @@ typedef struct subject {
   int64_t O, size;    /* outputs, elements of a sample */
   int64_t count[2];   /* samples of the sides */
   double *samples[2]; /* [count, size] */
+  bool indices;       /* the samples are such: they have no neighbours */
 } subject;
 
 static inline double *doubles(int64_t count) {

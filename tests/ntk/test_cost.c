@@ -30,7 +30,7 @@ static void minimal_cost_of_an_fcn(void **state) {
   shape.form = NTK_FORM_TRACE;
   assert_true(fabs(ntk_cost_minimal(network.groups, &shape) / pairs -
                    2 * (784 + 3 * 1024 + 3 * 10240 + 100 + 4)) < 1e-6);
-  ntk_network_destroy(&network);
+  network_free(&network);
   subject_free(&s);
 }
 
@@ -45,7 +45,7 @@ static void minimal_cost_by_hand(void **state) {
   const double O = 3, T = 64, K = 9, C = 4;
   assert_true(ntk_cost_minimal(&one, &shape) ==
               2 * 16 * O * T * K * C + 2 * 64 * O * O * K * C);
-  ntk_network_destroy(&network);
+  network_free(&network);
   subject_free(&s);
   s = subject_golden(context, "attention");
   network = network_make(&s, NTK_F64, false, false);
@@ -55,7 +55,7 @@ static void minimal_cost_by_hand(void **state) {
   /* diagonal, each of the three: outside-in, 2 O K C a pair, against 2 (T^2 K + O T^2 C +
    * O T^2); the formation of J on top */
   assert_true(ntk_cost_minimal(&one, &shape) == 3 * (2 * 2000 * 3 * 4 * 64 + 2e6 * 3 * 64));
-  ntk_network_destroy(&network);
+  network_free(&network);
   subject_free(&s);
 }
 
@@ -85,7 +85,7 @@ static void chosen_order_is_cheapest(void **state) {
           assert_true(c.flops > 0 && c.bytes > 0 && c.factor_bytes > 0);
         }
       }
-    ntk_network_destroy(&network);
+    network_free(&network);
     subject_free(&s);
   }
   assert_true(seen[NTK_ORDER_OUTSIDE_IN] && seen[NTK_ORDER_INSIDE_OUT] &&

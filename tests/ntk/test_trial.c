@@ -40,7 +40,7 @@ static void every_order_can_be_tried(void **state) {
     for (int i = 0; i < network.groups->count; i++)
       for (int o = 0; o < NTK_ORDERS; o++) {
         const ntk_trial trial = {&network.groups->groups[i], (ntk_order)o, form, dtype, s.O,
-                                 &network.constants[i]};
+                                 &network.constants[i],      n % 4 * 40};
         double seconds[2] = {-1, -1};
         if (!ntk_order_is_candidate(trial.group, trial.order, &shape, trial.constant))
           continue;
@@ -51,7 +51,7 @@ static void every_order_can_be_tried(void **state) {
     double seconds[2];
     succeed(ntk_trial_sweep(&network, 4, s.O, seconds));
     assert_true(seconds[0] > 0 && seconds[0] < 1);
-    ntk_network_destroy(&network);
+    network_free(&network);
     subject_free(&s);
   }
   for (int o = 0; o < NTK_ORDERS; o++)
@@ -64,7 +64,7 @@ static void seconds_follow_the_work(void **state) {
   const ntk_constant none = {0};
   const ntk_group g = {.G = 1, .T = 1, .K = 64, .row_K = 64, .C = 2048};
   double few[2], many[2];
-  ntk_trial trial = {&g, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, NTK_F32, 2, &none};
+  ntk_trial trial = {&g, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, NTK_F32, 2, &none, 0};
   succeed(ntk_trial_run(&trial, &some_rates, few));
   trial.outputs = 32;
   succeed(ntk_trial_run(&trial, &some_rates, many));
@@ -77,7 +77,7 @@ static void names_tell_shapes_apart(void **state) {
   ntk_group a = {.G = 1, .T = 9, .K = 5, .row_K = 5, .C = 20, .name = "a"}, b = a;
   ntk_rates rates = some_rates;
   b.name = "b";
-  ntk_trial trial = {&a, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, NTK_F32, 3, &none};
+  ntk_trial trial = {&a, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, NTK_F32, 3, &none, 0};
   add(&rates, &trial, 1, 2);
   trial.group = &b;
   assert_non_null(timing_of(&rates, &trial));
@@ -105,7 +105,7 @@ static void costs_rest_on_timings(void **state) {
   const ntk_constant none = {0};
   const ntk_group g = {.G = 1, .T = 9, .K = 5, .row_K = 5, .C = 20};
   ntk_rates rates = some_rates;
-  ntk_trial trial = {&g, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, NTK_F32, 3, &none};
+  ntk_trial trial = {&g, NTK_ORDER_INSIDE_OUT, NTK_FORM_FULL, NTK_F32, 3, &none, 0};
   ntk_cost_shape shape = shape_of(NTK_FORM_FULL, NTK_F32, 1000, 6);
   shape.outputs_block = 3;
   add(&rates, &trial, 1e-3, 0.5);

@@ -27,12 +27,17 @@ static inline void collect(const ntk_report *report, void *user) {
     (void)snprintf(warnings + used, sizeof warnings - used, "%s\n", report->text);
 }
 
+/* As a kernel needs it: with parameters. */
 static inline ntk_status try_read(const Onnx__ModelProto *proto, const char *options,
                                   ntk_model **out) {
   size_t size;
   uint8_t *bytes = model_pack(proto, &size);
   warnings[0] = '\0';
-  const ntk_status status = ntk_model_from_memory(context, bytes, size, options, out);
+  ntk_status status = ntk_model_from_memory(context, bytes, size, options, out);
+  if (status == NTK_SUCCESS)
+    status = ntk_model_check_parameters(*out);
+  if (status != NTK_SUCCESS)
+    ntk_model_destroy(out);
   free(bytes);
   return status;
 }

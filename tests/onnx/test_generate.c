@@ -51,11 +51,19 @@ static int64_t size_of(const Onnx__TensorProto *tensor) {
   return n;
 }
 
+/* Is it in the list of the metadata? */
+static bool is_parameter(const Onnx__ModelProto *model, const Onnx__TensorProto *t) {
+  char quoted[128];
+  snprintf(quoted, sizeof quoted, "\"%s\"", t->name);
+  return strstr(model->metadata_props[0]->value, quoted) != NULL;
+}
+
 static int64_t parameters(const char *family, const char *options) {
   Onnx__ModelProto *model = generate(family, options);
   int64_t total = 0;
   for (size_t i = 0; i < model->graph->n_initializer; ++i)
-    total += size_of(model->graph->initializer[i]);
+    if (is_parameter(model, model->graph->initializer[i]))
+      total += size_of(model->graph->initializer[i]);
   release(model);
   return total;
 }
@@ -147,6 +155,121 @@ static void test_parameter_counts(void **state) {
                               "--input 2x6x9 --patch 3 --width 8 --heads 4 --depth 1 "
                               "--outputs 5 --parameterization ntk"),
                    19 * 8 + 8 + 7 * 8 + 4 * 8 + 9 * 24 + 9 * 8 + 9 * 32 + 33 * 8 + 16 + 45);
+}
+
+/* With the stem, norm and outputs for ImageNet as torchvision counts them; the wide one is
+ * the 36.5 million of its paper, mobilenet the 4.2 million of its. */
+static void test_published_counts(void **state) {
+  (void)state;
+  const char *const imagenet = "--stem imagenet --norm batch --outputs 1000";
+  assert_int_equal(parameters("resnet18", imagenet), 11689512);
+  assert_int_equal(parameters("resnet34", imagenet), 21797672);
+  assert_int_equal(parameters("resnet50", imagenet), 25557032);
+  assert_int_equal(parameters("wideresnet", "--norm batch"), 36479194);
+  assert_int_equal(parameters("mobilenet", imagenet), 4231976);
+}
+
+/* Of vgg and alexnet with `width` channels, given their convolutions' squares: those of
+ * torchvision at width 64 and 224x224. */
+static int64_t classifier(int64_t width, int64_t features, int64_t outputs) {
+  const int64_t hidden = 64 * width;
+  return (features + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * outputs;
+}
+
+static int64_t convolutions(int count, const int64_t channels[], int64_t taps) {
+  int64_t total = 0;
+  for (int i = 0; i < count; ++i)
+    total += (channels[i] * taps + 1) * channels[i + 1];
+  return total;
+}
+
+/* vgg11 and alexnet of torchvision have 132863336 and 61100840: the same sums at width 64.
+ */
+static void test_plain_counts(void **state) {
+  (void)state;
+  const int64_t full[] = {3, 64, 128, 256, 256, 512, 512, 512, 512};
+  const int64_t small[] = {3, 4, 8, 16, 16, 32, 32, 32, 32};
+  assert_int_equal(convolutions(8, full, 9) + classifier(64, 49 * 512, 1000), 132863336);
+  assert_int_equal(parameters("vgg11", "--width 4 --input 3x224x224 --outputs 7"),
+                   convolutions(8, small, 9) + classifier(4, 49 * 32, 7));
+  assert_int_equal(parameters("vgg11", "--width 4 --norm batch"),
+                   convolutions(8, small, 9) + classifier(4, 32, 10) + 2 * 172);
+  const int64_t wide[] = {192, 384, 256, 256}, narrow[] = {6, 12, 8, 8};
+  assert_int_equal(364 * 64 + (64 * 25 + 1) * 192 + convolutions(3, wide, 9) +
+                       classifier(64, 36 * 256, 1000),
+                   61100840);
+  assert_int_equal(parameters("alexnet", "--width 2 --input 3x224x224"),
+                   364 * 2 + (2 * 25 + 1) * 6 + convolutions(3, narrow, 9) +
+                       classifier(2, 36 * 8, 10));
+}
+
+static void test_sequence_counts(void **state) {
+  (void)state;
+  const int64_t block = 4 * 8 + 9 * 24 + 9 * 8 + 9 * 32 + 33 * 8;
+  assert_int_equal(parameters("gpt", "--input 6 --width 8 --depth 2 --vocabulary 11"),
+                   (11 + 6) * 8 + 2 * block + 16 + 9 * 11);
+  assert_int_equal(
+      parameters("gpt", "--input 6 --width 8 --depth 2 --vocabulary 11 --head tied"),
+      (11 + 6) * 8 + 2 * block + 16);
+  assert_int_equal(parameters("lstm", "--input 5x3 --width 4 --depth 2"),
+                   16 * (3 + 4 + 2) + 16 * (4 + 4 + 2) + 5 * 10);
+  /* 4 tokens of 3 x 4 x 4 values, 4 and 32 hidden neurons */
+  assert_int_equal(parameters("mixer", "--input 3x8x8 --width 8 --depth 1"),
+                   49 * 8 + 4 * 8 + (5 * 4 + 5 * 4) + (9 * 32 + 33 * 8) + 16 + 90);
+}
+
+static void test_batch_norm(void **state) {
+  (void)state;
+  Onnx__ModelProto *model = generate("resnet18", "--width 2 --norm batch");
+  assert_int_equal(count_nodes(model, "BatchNormalization"), 20);
+  assert_int_equal(node(model, "stem")->n_input, 2); /* no bias */
+  assert_true(is_parameter(model, tensor(model, "stem.norm.weight")));
+  assert_false(is_parameter(model, tensor(model, "stem.norm.mean")));
+  assert_false(is_parameter(model, tensor(model, "stem.norm.variance")));
+  assert_true(element(tensor(model, "stem.norm.weight"), 1) == 1);
+  assert_true(element(tensor(model, "stem.norm.bias"), 1) == 0);
+  assert_true(element(tensor(model, "stem.norm.mean"), 1) == 0);
+  assert_true(element(tensor(model, "stem.norm.variance"), 1) == 1);
+  release(model);
+}
+
+static void test_gpt(void **state) {
+  (void)state;
+  Onnx__ModelProto *model = generate("gpt", "--width 64 --depth 1 --input 4");
+  assert_int_equal(model->graph->input[0]->type->tensor_type->elem_type,
+                   ONNX__TENSOR_PROTO__DATA_TYPE__INT64);
+  const Onnx__TensorProto *mask = tensor(model, "mask");
+  assert_false(is_parameter(model, mask));
+  assert_true(element(mask, 4) == 0 && element(mask, 5) == 0);
+  assert_true(element(mask, 6) < -1e29 && element(mask, 7) < -1e29);
+  assert_normal(tensor(model, "embedding"), 0.02 * 0.02);
+  release(model);
+}
+
+static void test_grouped(void **state) {
+  (void)state;
+  Onnx__ModelProto *model = generate("mobilenet", "--width 16");
+  assert_int_equal(attribute(node(model, "block3.depthwise"), "group")->i, 64);
+  assert_int_equal(tensor(model, "block3.depthwise.weight")->dims[1], 1);
+  assert_normal(tensor(model, "block13.depthwise.weight"), 2.0 / 9);
+  assert_normal(tensor(model, "block13.pointwise.weight"), 2.0 / 512);
+  release(model);
+}
+
+/* Input, hidden and output layers of parametrize.c's table. */
+static void test_mup(void **state) {
+  (void)state;
+  Onnx__ModelProto *model =
+      generate("fcn", "--input 300 --width 200 --depth 2 --parameterization mup");
+  assert_normal(tensor(model, "hidden0.weight"), 2.0 / 300 / 200);
+  assert_normal(tensor(model, "hidden1.weight"), 2.0 / 200);
+  assert_normal(tensor(model, "head.weight"), 2.0 / 200);
+  assert_true(fabs(constant(model, "hidden0.scaled.constant") - sqrt(200)) < 1e-5);
+  assert_string_equal(node(model, "hidden1")->input[0], "hidden1.product");
+  assert_true(fabs(constant(model, "hidden1.shift.constant") - sqrt(200)) < 1e-5);
+  assert_true(fabs(constant(model, "head.scaled.constant") - sqrt(1.0 / 200)) < 1e-8);
+  assert_string_equal(node(model, "head")->input[1], "head.bias");
+  release(model);
 }
 
 static void test_vit(void **state) {
@@ -291,11 +414,42 @@ static void test_seed(void **state) {
   release(c);
 }
 
+static void member_path(int member, char out[300]) {
+  snprintf(out, 300, "%.*s-%d.onnx", (int)(strlen(path) - strlen(".onnx")), path, member);
+}
+
+/* Members are the networks of the seeds that follow; one that exists refuses all. */
+static void test_ensemble(void **state) {
+  (void)state;
+  char member[3][300], *bytes[2] = {NULL, NULL};
+  int64_t sizes[2];
+  const char *const options = "--input 6 --width 6 --seed 4 --ensemble 3";
+  release(generate("fcn", "--input 6 --width 6 --seed 5"));
+  for (int i = 0; i < 3; ++i)
+    member_path(i, member[i]);
+  assert_int_equal(ntk_model_generate(context, "fcn", options, path), NTK_SUCCESS);
+  assert_int_equal(ntk_file_read(path, &bytes[0], &sizes[0]), NTK_SUCCESS);
+  assert_int_equal(ntk_file_read(member[1], &bytes[1], &sizes[1]), NTK_SUCCESS);
+  assert_int_equal(sizes[0], sizes[1]);
+  assert_memory_equal(bytes[0], bytes[1], (size_t)sizes[0]);
+  ntk_free(&bytes[0]);
+  ntk_free(&bytes[1]);
+  MPI_Barrier(MPI_COMM_WORLD);
+  if (ntk_context_rank(context) == 0)
+    remove(member[0]);
+  assert_int_equal(ntk_model_generate(context, "fcn", options, path), NTK_ERR_EXISTS);
+  assert_non_null(strstr(ntk_context_error(context), member[1]));
+  assert_int_not_equal(access(member[0], F_OK), 0);
+  MPI_Barrier(MPI_COMM_WORLD);
+  for (int i = 1; i < 3; ++i)
+    remove(member[i]);
+}
+
 /* One line that names the option, and no file. */
 static void test_refusals(void **state) {
   (void)state;
   const char *const wrong[][3] = {
-      {"mlp", "", "mlp"},
+      {"mlp", "", "mlp: choose one of fcn, cnn, lenet5, alexnet, vgg11"},
       {"fcn", "--input 3x", "--input"},
       {"fcn", "--input 0x3", "--input"},
       {"fcn", "--input 2x2x2x2", "--input"},
@@ -313,6 +467,24 @@ static void test_refusals(void **state) {
       {"vit", "--width 100 --heads 3", "--heads 3"},
       {"vit", "--heads 0", "heads"},
       {"resnet18", "--activation sine", "activation"},
+      {"fcn", "--norm batch", "--norm"},
+      {"vgg11", "--stem imagenet", "--stem"},
+      {"lenet5", "--parameterization mup", "mup"},
+      {"fcn", "--parameterization mup --bias-scale 1", "--bias-scale"},
+      {"wideresnet", "--depth 20", "--depth 20"},
+      {"wideresnet", "--depth 4", "--depth 4"},
+      {"alexnet", "--input 3x6x6", "conv1"},
+      {"vgg11", "--input 3x256x256", "--input"},
+      {"mixer", "--heads 2", "--heads"},
+      {"mixer", "--patch 5", "--patch 5"},
+      {"vit", "--vocabulary 5", "--vocabulary"},
+      {"gpt", "--head tied --outputs 3", "--outputs"},
+      {"gpt", "--input 3x4", "--input"},
+      {"gpt", "--heads 5", "--heads 5"},
+      {"lstm", "--input 784", "--input"},
+      {"lstm", "--depth 0", "--depth"},
+      {"lstm", "--activation relu", "--activation"},
+      {"fcn", "--ensemble 0", "ensemble"},
   };
   assert_int_equal(ntk_model_generate(context, "lenet5", NULL, path), NTK_ERR_EXISTS);
   assert_non_null(strstr(ntk_context_error(context), path));
@@ -334,6 +506,13 @@ int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_parameter_counts),
+      cmocka_unit_test(test_published_counts),
+      cmocka_unit_test(test_plain_counts),
+      cmocka_unit_test(test_sequence_counts),
+      cmocka_unit_test(test_batch_norm),
+      cmocka_unit_test(test_gpt),
+      cmocka_unit_test(test_grouped),
+      cmocka_unit_test(test_mup),
       cmocka_unit_test(test_vit),
       cmocka_unit_test(test_header),
       cmocka_unit_test(test_standard),
@@ -341,6 +520,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_strides),
       cmocka_unit_test(test_activations),
       cmocka_unit_test(test_seed),
+      cmocka_unit_test(test_ensemble),
       cmocka_unit_test(test_refusals),
   };
   int pid = (int)getpid();

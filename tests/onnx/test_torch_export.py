@@ -55,6 +55,17 @@ class Unused(nn.Module):
         return self.linear(x)
 
 
+class Strange(nn.Module):
+    """With an operation that ONNX has not."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return torch.special.bessel_j0(self.linear(x))
+
+
 class Export(unittest.TestCase):
     def check(self, model, shape):
         before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -101,6 +112,10 @@ class Export(unittest.TestCase):
     def test_unused_parameter_is_refused(self):
         with self.assertRaisesRegex(ExportError, "forgotten.weight, forgotten.bias"):
             export_model(Unused(), [torch.randn(2, 3)])
+
+    def test_what_torch_cannot_export_is_refused(self):
+        with self.assertRaisesRegex(ExportError, "^torch cannot export it: .*bessel_j0[^\n]*$"):
+            export_model(Strange(), [torch.randn(2, 3)])
 
 
 class Command(unittest.TestCase):

@@ -8,7 +8,6 @@ line, never another number.
 Plain exports, as people make them, of fresh models (equal tensors are merged, BatchNorm may be
 folded); and those of scripts/export_torch.py, which must be exact. Exits 77 without torch."""
 import importlib.util
-import inspect
 import io
 import json
 import os
@@ -23,15 +22,13 @@ try:
     import onnx
     import torch
     from torch.onnx import TrainingMode
-    from export_torch import export_model, save
+    from export_torch import BY_TORCHSCRIPT, export_model, save
     from torch_models import MODELS
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
 SCANTK = os.path.abspath(os.environ.get("SCANTK", os.path.join(HERE, "../../build/bin/scantk")))
-# Operators of these come later: refused, whoever exported them.
-UNSUPPORTED = {"prelus", "group_norms"}
 # A plain export does not tell a buffer from a parameter (the program warns); ours does.
 ONLY_OURS = {"buffers"}
 PLAIN = {
@@ -42,8 +39,8 @@ PLAIN = {
 }
 
 
-if "dynamo" in inspect.signature(torch.onnx.export).parameters:
-    PLAIN = {way: {**arguments, "dynamo": False} for way, arguments in PLAIN.items()}
+if BY_TORCHSCRIPT:
+    PLAIN = {way: {**arguments, **BY_TORCHSCRIPT} for way, arguments in PLAIN.items()}
     # Today's default merges without Identity and drops what is zero or one.
     if importlib.util.find_spec("onnxscript"):
         PLAIN["dynamo"] = {"dynamo": True, "opset_version": 18, "dynamic_axes": None,
@@ -115,7 +112,7 @@ def check_model(name, folder):
             passed &= check(name, "merged", path, expected, False)
     path = os.path.join(folder, name + ".onnx")
     save(export_model(model, [torch.randn(2, *shape)]), path)
-    return check(name, "export_torch", path, expected, name not in UNSUPPORTED) and passed
+    return check(name, "export_torch", path, expected, True) and passed
 
 
 def main():

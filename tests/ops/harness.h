@@ -90,7 +90,7 @@ static inline void op_attribute(ntk_attribute *a, const char *name, const char *
   if (*value == '[') {
     a->kind = NTK_ATTRIBUTE_TENSOR;
     a->tensor = op_constant(value + 1, &(ntk_shape)S(1));
-  } else if (strchr(value, ',')) {
+  } else if (strchr(value, ',') && strspn(value, "-.,0123456789e") == strlen(value)) {
     op_attribute_list(a, value);
   } else if (strspn(value, "-0123456789") == strlen(value)) {
     a->kind = NTK_ATTRIBUTE_INT;
@@ -269,6 +269,24 @@ static inline void near(double a, double b, double tolerance) {
   if (!(fabs(a - b) <= tolerance * (1 + fabs(a) + fabs(b))))
     fail_msg("%s %s: %.17g is not %.17g", op_at_work->op->name, op_at_work->attributes, a,
              b);
+}
+
+/* Where samples would mix: the axis that carries the batch, of each operand (-1: none) and
+ * of the output. */
+typedef struct batch_rule {
+  op_case c;
+  int axis[OPERANDS], output_axis;
+  bool keeps;
+} batch_rule;
+
+static inline void check_batch_rules(size_t count, const batch_rule *rows) {
+  for (size_t i = 0; i < count; i++) {
+    op_test h = op_make(&rows[i].c);
+    if (h.node->op->keeps_batch(h.graph, h.node, rows[i].axis, rows[i].output_axis) !=
+        rows[i].keeps)
+      fail_msg("%s (row %zu)", rows[i].c.op->name, i);
+    op_free(&h);
+  }
 }
 
 #endif

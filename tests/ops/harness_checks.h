@@ -142,8 +142,35 @@ static double *factor_x(const op_test *h, const ntk_use *u, int operand,
     if (u->x_operand >= 0)
       assert_true(place >= 0 && place < h->size[u->x_operand]);
     x[i] = u->x_operand < 0 ? 1 : at(in[u->x_operand], n, 0)[place];
+    if (u->one_hot)
+      x[i] = trunc(x[i]) + (trunc(x[i]) < 0 ? (double)u->K : 0) == (double)k;
   }
   return x;
+}
+
+/* D[g,t,c] of a cotangent, as the description says: an element, or a tap of a patch. */
+static double factor_d(const op_test *h, const ntk_use *u, int64_t g, int64_t t, int64_t c,
+                       const double *dy) {
+  const ntk_window *w = u->d_window;
+  int64_t at = g * u->dg + t / u->T2 * u->dt1;
+  if (!w) {
+    at += t % u->T2 * u->dt2 + c * u->dc;
+  } else {
+    int64_t tap = c % ntk_window_taps(w), pixel = t % u->T2, step = 1;
+    at += c / ntk_window_taps(w) * ntk_window_plane(w);
+    for (int a = 2; a >= 0; a--) {
+      const int64_t place = pixel % w->output[a] * w->stride[a] +
+                            tap % w->kernel[a] * w->dilation[a] - w->pad_begin[a];
+      if (place < 0 || place >= w->input[a])
+        return 0;
+      at += place * step;
+      step *= w->input[a];
+      pixel /= w->output[a];
+      tap /= w->kernel[a];
+    }
+  }
+  assert_true(at >= 0 && at < h->y_size);
+  return dy[at];
 }
 
 /* sum over t of X D, laid out by wg, wk, wc, is the vjp to the operand; each element of the
@@ -165,11 +192,8 @@ static void check_factors(const op_test *h, const ntk_use *u, int operand,
     const int64_t o = i / u->C / u->K / u->G % Q, n = i / u->C / u->K / u->G / Q;
     const int64_t place = g * u->wg + k * u->wk + c * u->wc;
     double sum = 0;
-    for (int64_t t = 0; t < T; t++) {
-      const int64_t from = g * u->dg + t / u->T2 * u->dt1 + t % u->T2 * u->dt2 + c * u->dc;
-      assert_true(from >= 0 && from < h->y_size);
-      sum += x[((n * u->G + g) * T + t) * ld + k] * at(dy, n, o)[from];
-    }
+    for (int64_t t = 0; t < T; t++)
+      sum += x[((n * u->G + g) * T + t) * ld + k] * factor_d(h, u, g, t, c, at(dy, n, o));
     assert_true(place >= 0 && place < h->size[operand]);
     met += !seen[place];
     seen[place] = 1;
@@ -183,7 +207,7 @@ static void check_factors(const op_test *h, const ntk_use *u, int operand,
 
 /* Compares all described uses; how many there are, since a description that refuses all
  * would pass the comparison. */
-static int count_uses(int count, const op_case *cases) {
+static inline int count_uses(int count, const op_case *cases) {
   int described = 0;
   for (int i = 0; i < count; i++) {
     op_test h = op_make(&cases[i]);
@@ -204,7 +228,7 @@ static int count_uses(int count, const op_case *cases) {
 }
 
 /* Where an operand passes, the vjp is s times the cotangent. */
-static void check_pass(const op_test *h, int operand, double s) {
+static inline void check_pass(const op_test *h, int operand, double s) {
   ntk_array in[OPERANDS];
   operands_make(h, N, 0, 0, in);
   ntk_array y = block_make(N, 0, h->y_size, 0, 1).a;
@@ -219,7 +243,7 @@ static void check_pass(const op_test *h, int operand, double s) {
   arrays_free(3, (ntk_array[]){y, dy, dx});
 }
 
-static int count_passes(int count, const op_case *cases) {
+static inline int count_passes(int count, const op_case *cases) {
   int passing = 0;
   for (int i = 0; i < count; i++) {
     op_test h = op_make(&cases[i]);

@@ -91,19 +91,54 @@ static double conv_element(const op_test *h, const double *const x[OPERANDS], in
   return sum;
 }
 
+/* Every pixel read spreads its taps over the result. */
+static double convtranspose_element(const op_test *h, const double *const x[OPERANDS],
+                                    int64_t e) {
+  const ntk_conv *c = h->node->detail;
+  const int64_t taps = c->K / c->channels, channels = c->groups * c->channels;
+  const int64_t place = e % c->plane, channel = e / c->plane % channels;
+  const int64_t image = e / c->plane / channels, group = channel / c->channels;
+  double sum = h->operands > 2 && x[2] ? x[2][channel] : 0;
+  for (int64_t f = 0; f < c->filters; f++)
+    for (int64_t i = 0; i < c->pixels * taps; i++) {
+      const int64_t t = i / taps, tap = i % taps, filter = group * c->filters + f;
+      if (reads(&c->window, t, tap) == place)
+        sum += x[0][(image * c->groups * c->filters + filter) * c->pixels + t] *
+               x[1][filter * c->K + channel % c->channels * taps + tap];
+    }
+  return sum;
+}
+
 static double pool_element(const op_test *h, const double *const x[OPERANDS], int64_t e) {
   const ntk_pool *p = h->node->detail;
   const double *plane = x[0] + e / p->pixels * p->plane;
-  double sum = 0, greatest = -INFINITY, count = 0;
+  double sum = 0, greatest = -INFINITY, count = 0, powers = 0;
   for (int64_t tap = 0; tap < ntk_window_taps(&p->window); tap++) {
     const int64_t from = reads(&p->window, e % p->pixels, tap);
     if (from >= 0) {
       sum += plane[from];
+      powers += pow(fabs(plane[from]), p->p);
       greatest = fmax(greatest, plane[from]);
     }
     count += from >= (p->count_pad ? -1 : 0);
   }
-  return h->node->op == &ntk_op_maxpool ? greatest : sum / count;
+  const ntk_op *op = h->node->op;
+  if (op == &ntk_op_lppool || op == &ntk_op_globallppool)
+    return pow(powers, 1 / p->p);
+  return op == &ntk_op_maxpool || op == &ntk_op_globalmaxpool ? greatest : sum / count;
+}
+
+static double lrn_element(const op_test *h, const double *const x[OPERANDS], int64_t e) {
+  const ntk_shape *s = &h->graph->values[h->node->inputs[0]].shape;
+  const int64_t C = s->dim[1], plane = ntk_shape_size(s) / s->dim[0] / C;
+  const int64_t c = e / plane % C, size = ntk_node_int(h->node, "size", 0);
+  double sum = 0;
+  for (int64_t j = 0; j < C; j++) /* floor and ceil of half of size - 1 */
+    if (j >= c - (size - 1) / 2 && j <= c + size / 2)
+      sum += x[0][e + (j - c) * plane] * x[0][e + (j - c) * plane];
+  return x[0][e] / pow(ntk_node_float(h->node, "bias", 1) +
+                           ntk_node_float(h->node, "alpha", 1e-4) / (double)size * sum,
+                       ntk_node_float(h->node, "beta", 0.75));
 }
 
 static double norm_element(const op_test *h, const double *const x[OPERANDS], int64_t e) {
@@ -125,6 +160,10 @@ static double element(const op_test *h, const double *const x[OPERANDS], int64_t
     return matmul_element(h, x, e);
   if (op == &ntk_op_conv)
     return conv_element(h, x, e);
+  if (op == &ntk_op_convtranspose)
+    return convtranspose_element(h, x, e);
+  if (op == &ntk_op_lrn)
+    return lrn_element(h, x, e);
   return op == &ntk_op_batchnormalization ? norm_element(h, x, e) : pool_element(h, x, e);
 }
 
@@ -192,6 +231,23 @@ static void windows_have_the_right_outputs(void **state) {
        S(1, 1, 2)},
       {{&ntk_op_maxpool, "kernel_shape=3, strides=2, pads=1,1,", {S(1, 1, 6)}, 1},
        S(1, 1, 3)},
+      {{&ntk_op_convtranspose, "strides=2,3", {S(1, 1, 4, 5), S(1, 2, 3, 3)}, 2},
+       S(1, 2, 9, 15)},
+      {{&ntk_op_convtranspose,
+        "strides=3, pads=1,2, dilations=2, output_padding=2,",
+        {S(1, 4, 5), S(4, 1, 4)},
+        2},
+       S(1, 1, 18)},
+      {{&ntk_op_convtranspose,
+        "output_shape=7,6 strides=2,2",
+        {S(1, 1, 3, 3), S(1, 1, 3, 3)},
+        2},
+       S(1, 1, 7, 6)},
+      {{&ntk_op_convtranspose,
+        "auto_pad=SAME_LOWER strides=3,1",
+        {S(1, 2, 3, 4), S(2, 1, 3, 3)},
+        2},
+       S(1, 1, 9, 4)},
       {{&ntk_op_globalaveragepool, "", {S(1, 3, 4, 5)}, 1}, S(1, 3, 1, 1)},
       {{&ntk_op_matmul, "", {S(2, 1, 4, 5), S(3, 5, 6)}, 2}, S(2, 3, 4, 6)},
       {{&ntk_op_matmul, "", {S(5), S(3, 5, 6)}, 2}, S(3, 6)},
@@ -223,9 +279,17 @@ static void heavy_refuses_what_it_does_not_know(void **state) {
       {&ntk_op_conv, "pads=1,-1,", {S(1, 2, 4), S(3, 2, 2)}, 2},
       {&ntk_op_conv, "auto_pad=SOME", {S(1, 2, 4), S(3, 2, 2)}, 2},
       {&ntk_op_conv, "", {S(1, 2, 3, 3, 3, 3), S(2, 2, 1, 1, 1, 1)}, 2},
+      {&ntk_op_convtranspose, "", {S(1, 2, 4), S(3, 3, 2)}, 2},
+      {&ntk_op_convtranspose, "", {S(1, 2, 4), S(2, 3, 2), S(2)}, 3},
+      {&ntk_op_convtranspose, "group=3", {S(1, 4, 4), S(4, 3, 2)}, 2},
+      {&ntk_op_convtranspose, "pads=3,2,", {S(1, 2, 4), S(2, 3, 2)}, 2},
+      {&ntk_op_convtranspose, "output_padding=-1,", {S(1, 2, 4), S(2, 3, 2)}, 2},
       {&ntk_op_maxpool, "", {S(1, 2, 4)}, 1},
       {&ntk_op_maxpool, "kernel_shape=2, pads=3,0,", {S(1, 2, 4)}, 1},
       {&ntk_op_globalaveragepool, "", {S(1, 2)}, 1},
+      {&ntk_op_lppool, "kernel_shape=2, p=0", {S(1, 2, 4)}, 1},
+      {&ntk_op_lrn, "", {S(1, 2, 4)}, 1},
+      {&ntk_op_lrn, "size=3 bias=-1.0", {S(1, 2, 4)}, 1},
       {&ntk_op_batchnormalization, "training_mode=1", {S(1, 3), S(3), S(3), S(3), S(3)}, 5},
       {&ntk_op_batchnormalization, "", {S(1, 3), S(3), S(3), S(2), S(3)}, 5},
   };
@@ -249,11 +313,7 @@ static void heavy_infers_again_for_other_shapes(void **state) {
 
 static void heavy_knows_where_samples_mix(void **state) {
   (void)state;
-  static const struct {
-    op_case c;
-    int axis[OPERANDS], output_axis;
-    bool keeps;
-  } rows[] = {
+  static const batch_rule rows[] = {
       {{&ntk_op_gemm, "", {S(1, 5), S(5, 3), S(3)}, 3}, {0, -1, -1}, 0, true},
       {{&ntk_op_gemm, "", {S(1, 1), S(1, 3), S(3)}, 3}, {1, -1, -1}, 0, false},
       {{&ntk_op_gemm, "transA=1", {S(5, 1), S(5, 3), S(3)}, 3}, {1, -1, -1}, 0, true},
@@ -273,6 +333,8 @@ static void heavy_knows_where_samples_mix(void **state) {
       {{&ntk_op_conv, "", {S(1, 2, 4), S(3, 2, 2)}, 2}, {0, 0}, 0, false},
       {{&ntk_op_maxpool, "kernel_shape=2,", {S(1, 2, 4)}, 1}, {0}, 0, true},
       {{&ntk_op_maxpool, "kernel_shape=1,", {S(2, 2, 1)}, 1}, {2}, 2, false},
+      {{&ntk_op_lrn, "size=3", {S(1, 1, 4)}, 1}, {0}, 0, true},
+      {{&ntk_op_lrn, "size=3", {S(1, 1, 4)}, 1}, {1}, 1, false},
       {{&ntk_op_batchnormalization, "", {S(1, 3), S(3), S(3), S(3), S(3)}, 5},
        {0, -1, -1, -1, -1},
        0,
@@ -282,12 +344,7 @@ static void heavy_knows_where_samples_mix(void **state) {
        1,
        false},
   };
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    op_test h = op_make(&rows[i].c);
-    assert_true(h.node->op->keeps_batch(h.graph, h.node, rows[i].axis,
-                                        rows[i].output_axis) == rows[i].keeps);
-    op_free(&h);
-  }
+  check_batch_rules(sizeof rows / sizeof *rows, rows);
 }
 
 int main(void) {

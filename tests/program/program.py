@@ -75,12 +75,12 @@ class Ended:
 class Started:
     """A run under way, in a process group of its own, so that a hang leaves nobody behind."""
 
-    def __init__(self, folder, *words, ranks=1):
+    def __init__(self, folder, *words, ranks=1, variables=None):
         self.words = [f"[{ranks} ranks]", "scantk", *words]
         self.process = subprocess.Popen(
-            [*launcher(ranks), SCANTK, *words], cwd=folder, env=environment(folder), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True)
+            [*launcher(ranks), SCANTK, *words], cwd=folder, text=True,
+            env=dict(environment(folder), **(variables or {})), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
     def send(self, number):
         self.process.send_signal(number)
@@ -95,13 +95,13 @@ class Started:
         return Ended(self.words, self.process.returncode, out, err)
 
 
-def run(folder, *words, ranks=1):
-    return Started(folder, *words, ranks=ranks).end()
+def run(folder, *words, ranks=1, variables=None):
+    return Started(folder, *words, ranks=ranks, variables=variables).end()
 
 
-def must(folder, *words, ranks=1):
-    """A run that must succeed."""
-    ended = run(folder, *words, ranks=ranks)
+def must(folder, *words, ranks=1, variables=None):
+    """A run that must succeed; `variables` of the environment are added."""
+    ended = run(folder, *words, ranks=ranks, variables=variables)
     if ended.code != 0:
         raise Failure(str(ended))
     return ended

@@ -20,16 +20,29 @@ from program import (MAX_RANKS, SCANTK, Failure, Started, check_checksums, envir
                      h5py, must, np, read, run, run_cases, values_of, write_data)
 
 OPTIONS = {
-    "model": "input width depth outputs activation parameterization weight-variance bias-scale "
-             "seed output",
+    "model": "input width depth patch heads vocabulary head stem norm outputs activation "
+             "parameterization weight-variance bias-scale ensemble seed output",
     "dataset": "images labels range divide scale normalize transpose flatten shuffle per-class "
                "classes output",
     "info": "json param freeze only tied parameters-from-constants batch-axis shape",
     "forward": "model inputs output dtype accuracy range freeze",
+    "solve": "kernel labels test-kernel test-labels ridge ridge-scale time learning-rate center "
+             "test-center method tolerance iterations nb memory output",
+    "solve --method matrix-free":
+             "method model inputs test-inputs test-range output max-time stop-code quiet dtype "
+             "reduce select-outputs memory labels test-labels ridge ridge-scale center tolerance "
+             "iterations landmarks seed checkpoint resume range freeze",
+    "linearize": "model inputs solution test-inputs test-range output dtype reduce memory "
+                 "select-outputs test-labels center range freeze",
+    "features": "model inputs output range freeze dim seed kind reduce dtype select-outputs "
+                "cotangents memory",
+    "solve --features": "features output labels test-features test-labels ridge ridge-scale center",
     "kernel": "model inputs inputs2 range range2 output quiet algorithm reduce trace-scale dtype "
               "select-outputs cotangents cotangents2 param freeze only tied "
               "parameters-from-constants batch-axis shape "
-              "grid block memory plan write-plan rates recalibrate explain"}
+              "grid block memory plan write-plan rates recalibrate explain store reserve io-hint "
+              "log-json resume max-time "
+              "stop-code"}
 KERNEL = ["kernel", "--model", "fcn.onnx", "--inputs", "data.h5", "--output"]
 PROVENANCE = ("format program command date hosts ranks threads mpi hdf5 blas model model_sha256 "
               "parameters_digest parameters inputs1 algorithm dtype reduction reduction_scale "
@@ -51,8 +64,8 @@ def check_version(folder):
 def check_help(folder):
     general = must(folder, "--help").out
     for command, options in OPTIONS.items():
-        expect(f"scantk {command} " in general, f"--help does not name {command}")
-        out = must(folder, command, "--help").out
+        expect(f"scantk {command.split()[0]} " in general, f"--help does not name {command}")
+        out = must(folder, *command.split(), "--help").out
         listed = re.findall(r"^  --(\S+)", out, re.MULTILINE)
         expect(len(set(listed)) == len(listed), f"{command} --help lists an option twice")
         for option in options.split():
@@ -191,6 +204,8 @@ FAMILIES = [
     ("lenet5", [], conv(1, 6, 5) + conv(6, 16, 5) + dense(400, 120) + dense(120, 84) +
      dense(84, 10)),
     ("resnet18", ["--width", "4", "--outputs", "3"], resnet18(4, 3)),
+    ("mixer", ["--input", "3x8x8", "--width", "8", "--depth", "1"], conv(3, 8, 4) + 4 * 8 +
+     2 * dense(4, 4) + dense(8, 32) + dense(32, 8) + 2 * 8 + dense(8, 10)),
     ("vit", ["--input", "3x8x12", "--width", "12", "--heads", "2", "--depth", "2"],
      vit(6, 12, 2, 10))]
 
@@ -217,6 +232,22 @@ def check_family(folder, family, options, parameters):
         contents = [open(in_folder(folder, n), "rb").read() for n in (name, "again-" + name)]
         expect((contents[0] == contents[1]) == same, f"{name}: seed {seed}, same bytes: {not same}")
         os.remove(in_folder(folder, "again-" + name))
+
+
+def check_families(folder):
+    """Help lists them with their defaults; an unknown one is refused with their names."""
+    listed = re.findall(r"^  (\w+) +input \S+,", must(folder, "model", "--help").out, re.MULTILINE)
+    expect(listed[0] == "fcn" and {f[0] for f in FAMILIES} < set(listed), str(listed))
+    error = run(folder, "model", "mlp", "--output", "m.onnx").err
+    expect(len(error) == 1 and ", ".join(listed) in error[0], str(error))
+
+
+def check_ensemble(folder):
+    out = must(folder, "model", "fcn", "--input", "3", "--width", "4", "--seed", "7", "--ensemble",
+               "2", "--output", "many.x.onnx", ranks=min(2, MAX_RANKS)).out
+    expect(out.splitlines() == ["many.x-0.onnx  fcn, seed 7", "many.x-1.onnx  fcn, seed 8"], out)
+    for name in ("many.x-0.onnx", "many.x-1.onnx"):
+        must(folder, "info", name)
 
 
 # ---- data ----------------------------------------------------------------------------------------
@@ -463,8 +494,8 @@ def make_inputs(folder):
 
 def cases(folder):
     make_inputs(folder)
-    checks = [check_version, check_help, check_wrong_commands, check_unusable_files, check_dataset,
-              check_idx, check_forward, check_kernel_file, check_same_outputs, check_explain, check_rates,
+    checks = [check_version, check_help, check_wrong_commands, check_unusable_files, check_families,
+              check_ensemble, check_dataset, check_idx, check_forward, check_kernel_file, check_same_outputs, check_explain, check_rates,
               check_full_device, check_signal_elsewhere]
     for number, ranks in [(signal.SIGUSR1, 1), (signal.SIGUSR1, 2), (signal.SIGTERM, 1),
                           (signal.SIGINT, 1), (signal.SIGUSR2, 3)]:

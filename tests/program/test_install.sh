@@ -30,7 +30,7 @@ END
 alone scantk model fcn --input 12 --width 8 --outputs 5 -o m.onnx
 { # 20 samples of 12 bytes: IDX
   printf '\0\0\10\2\0\0\0\24\0\0\0\14'
-  seq 1000 2000 | head -c 240
+  seq 1000 1047
 } >data
 alone scantk kernel --model m.onnx --inputs data --dtype f64 --block 8x3 --quiet -o k.h5
 alone scantk info k.h5 | grep '^trace' >expected
@@ -45,3 +45,30 @@ if command -v pkg-config >/dev/null && command -v mpicc >/dev/null; then
   mpicc -std=c11 -Wall -Wextra -Werror example.c "${flags[@]}" -o by-pkg-config
   LD_LIBRARY_PATH=$PKG_CONFIG_PATH/.. alone ./by-pkg-config m.onnx data | diff - expected
 fi
+
+# The pages: nothing that groff would complain of, every command and option in it; in bash a
+# command, an option, a choice of one and a family are completed, and files where they are due.
+manual=prefix/share/man/man1/scantk.1
+if command -v groff >/dev/null; then
+  groff -man -ww -Tutf8 "$manual" 2>&1 >manual.txt | diff - /dev/null
+fi
+alone scantk kernel --help | grep -o '^  --[a-z0-9-]*' | while read -r option; do
+  grep -qF -e "\\fB${option//-/\\-}\\fR" "$manual"
+done
+# shellcheck disable=SC1091
+source prefix/share/bash-completion/completions/scantk
+expect() { # expect LINE COMPLETIONS
+  read -ra COMP_WORDS <<<"$1"
+  COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+  COMP_WORDS[COMP_CWORD]=${COMP_WORDS[COMP_CWORD]%_}
+  _scantk
+  [ "${COMPREPLY[*]}" = "$2" ] || { echo "$1: ${COMPREPLY[*]}" && exit 1; }
+}
+expect "scantk ker_" kernel
+expect "scantk kernel --algo_" --algorithm
+expect "scantk kernel --algorithm str_" structured
+expect "scantk kernel --algorithm = str_" structured
+expect "scantk kernel --quiet --red_" --reduce
+expect "scantk model mobi_" mobilenet
+expect "scantk kernel --model _" ""
+expect "scantk none --m_" ""
