@@ -109,7 +109,7 @@ static void taps_of(const ntk_grid *g, int axis, real number, taps *t) {
 
 /* Pixels inside the image around the point whose numbers are `grid`; returns how many. */
 static int corners_of(const ntk_grid *g, const real *grid, corner *out) {
-  taps t[AXES];
+  taps t[AXES] = {0};
   int all = 1, count = 0;
   for (int a = 0; a < g->axes; a++, all *= g->taps)
     taps_of(g, a, grid[g->axes - 1 - a], &t[a]);
