@@ -137,11 +137,13 @@ void ntk_contract_f32(const ntk_pair *pair, int64_t i0, int64_t n);
 void ntk_contract_f64(const ntk_pair *pair, int64_t i0, int64_t n);
 int64_t ntk_contract_samples(int64_t o);
 
-/* Samples of the next task of a tile, the last of the `left` ones; 0 where none is left. A
- * task has one of `shares` parts of them: tasks shrink, as columns are fetched anew for
- * each, and threads end together where the last ones are short, of one sample. None has
- * more than scratch is for. */
-int64_t ntk_task_samples(ntk_form form, int64_t left, int64_t o, int64_t shares);
+/* Samples of the next task of a tile of `rows` row samples, the last of the `left` ones; 0
+ * where none is left. A task has one of `shares` parts of them: tasks shrink, as columns
+ * are fetched anew for each, and threads end together where the last ones are short. None
+ * has more than scratch is for, nor rows so few that fetching columns is what takes time,
+ * unless some threads had none. */
+int64_t ntk_task_samples(ntk_form form, int64_t rows, int64_t left, int64_t o,
+                         int64_t shares);
 
 /* Packs strip `number` of a group from a row block of n samples and o outputs. */
 typedef struct ntk_packing {
@@ -165,7 +167,8 @@ int64_t ntk_chunks_at_once(const ntk_group *group, int64_t o);
 
 enum {
   NTK_CHAIN_TERMS = 4096, /* no accumulator takes more before its sum goes to f64 */
-  NTK_PAIR_SAMPLES = 4    /* left-to-right goes over tiles of 4 x 4 samples */
+  NTK_PAIR_SAMPLES = 4,   /* left-to-right goes over tiles of 4 x 4 samples */
+  NTK_TASK_ROWS = 8       /* of a tile, at least, for which a task fetches its columns */
 };
 
 #endif

@@ -659,7 +659,7 @@ ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row
 #pragma omp critical(ntk_engine_task)
       {
         end = left;
-        n = ntk_task_samples(spec->form, left, tile->row_outputs, shares);
+        n = ntk_task_samples(spec->form, tile->row_count, left, tile->row_outputs, shares);
         left -= n;
       }
       if (n == 0)

@@ -104,7 +104,7 @@ static void choose_size(bench *b, double pair_seconds) {
   const ntk_trial *t = b->trial;
   const int64_t threads = omp_get_max_threads(), block = t->block > 0 ? t->block : SAMPLES;
   const int64_t strip = strips_of(b, block).samples;
-  const int64_t task = ntk_task_samples(t->form, block, t->outputs, threads);
+  const int64_t task = ntk_task_samples(t->form, block, block, t->outputs, threads);
   b->n = most(SAMPLES, task * threads);
   b->m = most(SAMPLES, strip);
   while (!is_short(b, pair_seconds)) {
