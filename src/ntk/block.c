@@ -277,17 +277,3 @@ int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form f
                                   least(n, strip_samples(group, order, form, u)) * (1 + u));
   return elements;
 }
-
-/* ---- tasks ----------------------------------------------------------------------------
- */
-
-static int64_t pieces(int64_t all, int64_t size) { return (all + size - 1) / size; }
-
-int64_t ntk_task_samples(ntk_form form, int64_t rows, int64_t left, int64_t o,
-                         int64_t shares) {
-  const int64_t u = form == NTK_FORM_FULL ? o : 1, at_most = ntk_contract_samples(u);
-  const int64_t wanted = least(pieces(NTK_TASK_ROWS, u), at_most);
-  const int64_t unit = most(1, least(wanted, rows / shares)), units = pieces(left, unit);
-  const int64_t share = most(1, least(units / shares, at_most / unit));
-  return left - most(0, units - share) * unit;
-}

@@ -137,14 +137,6 @@ void ntk_contract_f32(const ntk_pair *pair, int64_t i0, int64_t n);
 void ntk_contract_f64(const ntk_pair *pair, int64_t i0, int64_t n);
 int64_t ntk_contract_samples(int64_t o);
 
-/* Samples of the next task of a tile of `rows` row samples, the last of the `left` ones; 0
- * where none is left. A task has one of `shares` parts of them: tasks shrink, as columns
- * are fetched anew for each, and threads end together where the last ones are short. None
- * has more than scratch is for, nor rows so few that fetching columns is what takes time,
- * unless some threads had none. */
-int64_t ntk_task_samples(ntk_form form, int64_t rows, int64_t left, int64_t o,
-                         int64_t shares);
-
 /* Packs strip `number` of a group from a row block of n samples and o outputs. */
 typedef struct ntk_packing {
   const ntk_group *group;

@@ -264,6 +264,7 @@ ntk_status ntk_engine_create(const ntk_engine_spec *spec, ntk_engine **out) {
   engine->scratch_stride = scratch_elements(spec);
   NTK_TRY(ntk_malloc(NTK_MEMORY_SWEEP, omp_get_max_threads() * engine->scratch_stride,
                      element(engine), &engine->scratch));
+  NTK_TRY(ntk_turns_create(omp_get_max_threads(), &engine->turns));
   if (is_ntvp(engine))
     NTK_TRY(ntk_ntvp_create(engine));
   *out = engine;
@@ -287,6 +288,7 @@ void ntk_engine_destroy(ntk_engine **handle) {
   ntk_free(&engine->packed_at);
   ntk_free(&engine->group_seconds);
   ntk_free(&engine->thread_seconds);
+  ntk_turns_destroy(&engine->turns);
   ntk_free(handle);
 }
 
@@ -636,6 +638,30 @@ done:
   return status;
 }
 
+/* Few rows are cut so far that every thread has some. */
+static void begin_turns(ntk_engine *engine, const ntk_tile *tile, bool mirror) {
+  const int64_t u = engine->spec.form == NTK_FORM_FULL ? tile->row_outputs : 1;
+  const int64_t most = ntk_contract_samples(u), wanted = (NTK_TASK_ROWS + u - 1) / u;
+  const int64_t share = tile->row_count / engine->turns.threads;
+  int64_t unit = wanted < most ? wanted : most;
+  if (unit > share)
+    unit = share > 1 ? share : 1;
+  const ntk_turns_tile of = {.rows = tile->row_count,
+                             .columns = tile->column_count,
+                             .unit = unit,
+                             .most = most,
+                             .mirror = mirror};
+  ntk_turns_begin(&engine->turns, &of, ntk_seconds());
+}
+
+static ntk_status join_late(ntk_engine *engine, ntk_meanwhile meanwhile) {
+  const double began = ntk_seconds();
+  const ntk_status status = ntk_meanwhile_do(meanwhile);
+#pragma omp critical(ntk_engine_task)
+  ntk_turns_join(&engine->turns, began, ntk_seconds());
+  return status;
+}
+
 ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row,
                                const void *packed, bool mirror, double *acc,
                                ntk_meanwhile meanwhile) {
@@ -644,28 +670,29 @@ ntk_status ntk_engine_contract(void *self, const ntk_tile *tile, const void *row
   const ntk_engine_spec *spec = &engine->spec;
   if (is_ntvp(engine))
     return contract_ntvp(engine, tile, row, packed, acc, meanwhile);
-  const int64_t threads = omp_get_max_threads();
-  const int64_t shares = mirror && threads > 1 ? 2 * threads : threads;
-  int64_t left = tile->row_count;
   (void)place_share(spec, spec->depth, tile->row_count, tile->row_outputs, engine->place1);
   (void)place_packed(spec, spec->depth, tile->column_count, tile->column_outputs,
                      engine->packed_at);
+  begin_turns(engine, tile, mirror);
 #pragma omp parallel
   {
 #pragma omp master
-    status = ntk_meanwhile_do(meanwhile);
+    status = join_late(engine, meanwhile);
     for (;;) {
-      int64_t end, n = 0;
+      const int64_t thread = omp_get_thread_num();
+      const double began = ntk_seconds();
+      int64_t end, n;
 #pragma omp critical(ntk_engine_task)
       {
-        end = left;
-        n = ntk_task_samples(spec->form, tile->row_count, left, tile->row_outputs, shares);
-        left -= n;
+        n = ntk_turns_take(&engine->turns, thread, began);
+        end = engine->turns.left + n;
       }
       if (n == 0)
         break;
       if (!ntk_engine_gives_up(engine))
         contract_rows(engine, tile, row, packed, mirror, acc, end - n, n);
+#pragma omp critical(ntk_engine_task)
+      ntk_turns_taken(&engine->turns, thread, end, n, began, ntk_seconds());
     }
   }
   return status;

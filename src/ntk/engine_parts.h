@@ -4,6 +4,7 @@
 
 #include "base/context.h"
 #include "ntk/engine.h"
+#include "ntk/turns.h"
 
 /* Private to src/ntk: the engine and its NTK-vector products. */
 struct ntk_engine {
@@ -22,6 +23,7 @@ struct ntk_engine {
   double *group_seconds;  /* [groups], of this rank */
   double *thread_seconds; /* [threads][seconds_stride] not yet among them */
   int64_t seconds_stride;
+  ntk_turns turns;        /* of the threads at a tile */
   double forming_seconds; /* of J, while sweeping; part of group_seconds */
   double swept_flops;
   /* NTK-vector products */
