@@ -28,16 +28,13 @@ void ntk_turns_destroy(ntk_turns *turns) {
 
 /* Pairs of the first `rows` row samples. */
 static double work_of(const ntk_turns *t, int64_t rows) {
-  return (double)rows * (t->mirror ? (double)(rows + 1) / 2 : (double)t->columns);
+  return (double)rows * (t->tile.mirror ? (double)(rows + 1) / 2 : (double)t->tile.columns);
 }
 
 void ntk_turns_begin(ntk_turns *turns, const ntk_turns_tile *tile, double now) {
-  turns->left = tile->rows;
-  turns->columns = tile->columns;
-  turns->unit = tile->unit;
-  turns->most = tile->most;
-  turns->mirror = tile->mirror;
+  turns->tile = *tile;
   turns->work = work_of(turns, tile->rows);
+  turns->left = tile->rows;
   for (int64_t i = 0; i < turns->threads; i++)
     turns->until[i] = i == 0 ? now + turns->late : now;
 }
@@ -65,7 +62,7 @@ static double end_of(const ntk_turns *t, double work, double now) {
 }
 
 int64_t ntk_turns_take(ntk_turns *turns, int64_t thread, double now) {
-  const int64_t left = turns->left;
+  const int64_t left = turns->left, unit = turns->tile.unit;
   if (left == 0)
     return 0;
   turns->until[thread] = now;
@@ -75,9 +72,11 @@ int64_t ntk_turns_take(ntk_turns *turns, int64_t thread, double now) {
   while (n < left &&
          all - work_of(turns, left - n) / 2 - work_of(turns, left - n - 1) / 2 < mine)
     n++;
-  if (n < turns->unit || left - n < turns->unit)
-    n = left - n < turns->unit ? left : turns->unit;
-  n = least(n, least(turns->most, left));
+  if (n < unit)
+    n = unit;
+  if (left - n < unit) /* none for others, or as much as a task must have */
+    n = left < 2 * unit || 2 * (left - n) < unit ? left : left - unit;
+  n = least(n, least(turns->tile.most, left));
   turns->left -= n;
   turns->until[thread] = now + (all - work_of(turns, left - n)) * turns->pace[thread];
   return n;

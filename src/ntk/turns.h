@@ -6,6 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A tile's rows, of which no task has fewer than `unit`, but for the last, nor more than
+ * `most`. mirror: only columns up to a row's own number are work. */
+typedef struct ntk_turns_tile {
+  int64_t rows, columns, unit, most;
+  bool mirror;
+} ntk_turns_tile;
+
 /* Row samples of tiles for threads to take turns at, so that all end together after as few
  * tasks as that needs: each task fetches all columns anew, which costs as much as some
  * rows. A thread takes what it can do until the time at which all would be done, by the
@@ -13,21 +20,13 @@
  * scheduling. */
 typedef struct ntk_turns {
   int64_t threads;
-  double *until; /* [threads] when its task will have ended */
-  double *pace;  /* [threads] seconds that a pair of samples took of late */
-  double late;   /* seconds after which the first thread joined the others, of late */
-  /* of the tile in hand */
-  int64_t left, columns, unit, most;
-  bool mirror;
+  double *until;       /* [threads] when its task will have ended */
+  double *pace;        /* [threads] seconds that a pair of samples took of late */
+  double late;         /* seconds after which the first thread joined the others, of late */
+  ntk_turns_tile tile; /* in hand: its work in pairs, and the rows that are left */
   double work;
+  int64_t left;
 } ntk_turns;
-
-/* A tile's rows, of which no task has fewer than `unit`, but for the last, nor more than
- * `most`. mirror: only columns up to a row's own number are work. */
-typedef struct ntk_turns_tile {
-  int64_t rows, columns, unit, most;
-  bool mirror;
-} ntk_turns_tile;
 
 ntk_status ntk_turns_create(int64_t threads, ntk_turns *out);
 void ntk_turns_destroy(ntk_turns *turns);

@@ -106,6 +106,20 @@ static void the_first_tile_is_guided(void **state) {
   ntk_turns_destroy(&t);
 }
 
+/* Two tasks of the least size are one for each thread, whichever is a little faster. */
+static void two_least_tasks_are_for_two_threads(void **state) {
+  (void)state;
+  const double paces[][2] = {{1, 1}, {1, 1.2}, {1.2, 1}};
+  const ntk_turns_tile tile = {.rows = 16, .columns = 16, .unit = 8, .most = 512};
+  for (int i = 0; i < 3; i++) {
+    ntk_turns t;
+    assert_int_equal(ntk_turns_create(2, &t), NTK_SUCCESS);
+    for (int k = 0; k < 10; k++)
+      assert_int_equal(run(&t, &tile, paces[i], 0).tasks, 2);
+    ntk_turns_destroy(&t);
+  }
+}
+
 /* Limits of tasks, rows that they do not divide, and a slow moment that passes. */
 static void tasks_keep_to_their_limits(void **state) {
   (void)state;
@@ -125,6 +139,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads_end_together),
       cmocka_unit_test(the_first_tile_is_guided),
+      cmocka_unit_test(two_least_tasks_are_for_two_threads),
       cmocka_unit_test(tasks_keep_to_their_limits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
