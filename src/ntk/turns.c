@@ -31,10 +31,23 @@ static double work_of(const ntk_turns *t, int64_t rows) {
   return (double)rows * (t->tile.mirror ? (double)(rows + 1) / 2 : (double)t->tile.columns);
 }
 
+/* No thread is thought so slow, after a moment in which it stood still, that it would get
+ * no task: that alone can tell otherwise. */
+static void limit_paces(ntk_turns *t) {
+  double fastest = INFINITY;
+  for (int64_t i = 0; i < t->threads; i++)
+    if (t->pace[i] > unknown && t->pace[i] < fastest)
+      fastest = t->pace[i];
+  for (int64_t i = 0; i < t->threads; i++)
+    if (t->pace[i] > 4 * fastest)
+      t->pace[i] = 4 * fastest;
+}
+
 void ntk_turns_begin(ntk_turns *turns, const ntk_turns_tile *tile, double now) {
   turns->tile = *tile;
   turns->work = work_of(turns, tile->rows);
   turns->left = tile->rows;
+  limit_paces(turns);
   for (int64_t i = 0; i < turns->threads; i++)
     turns->until[i] = i == 0 ? now + turns->late : now;
 }
@@ -82,11 +95,16 @@ int64_t ntk_turns_take(ntk_turns *turns, int64_t thread, double now) {
   return n;
 }
 
+/* Small tasks tell less of how slow a thread is, as they fetch columns for few rows; of one
+ * that is faster than thought they tell enough: a slow moment is soon forgotten. */
 void ntk_turns_taken(ntk_turns *turns, int64_t thread, int64_t end, int64_t n, double began,
                      double now) {
   const double work = work_of(turns, end) - work_of(turns, end - n);
   const double pace = later((now - began) / work, unknown);
   const double share = work * (double)turns->threads / turns->work;
   double *mine = &turns->pace[thread];
-  *mine += *mine == unknown ? pace - *mine : (pace - *mine) * (share < 1 ? share : 1) / 2;
+  if (*mine == unknown)
+    *mine = pace;
+  else
+    *mine += (pace - *mine) * (pace < *mine || share > 1 ? 1 : share) / 2;
 }

@@ -28,7 +28,7 @@ typedef struct ntk_turns {
   int64_t left;
 } ntk_turns;
 
-ntk_status ntk_turns_create(int64_t threads, ntk_turns *out);
+NTK_CHECKED ntk_status ntk_turns_create(int64_t threads, ntk_turns *out);
 void ntk_turns_destroy(ntk_turns *turns);
 /* now: seconds, here and below. */
 void ntk_turns_begin(ntk_turns *turns, const ntk_turns_tile *tile, double now);
