@@ -92,17 +92,19 @@ static double block_bytes(const bench *b, int64_t n) {
   return (double)elements * (double)ntk_dtype_bytes(b->trial->dtype);
 }
 
+static int64_t block_of(const ntk_trial *t) { return t->block > 0 ? t->block : SAMPLES; }
+
 static bool is_short(const bench *b, double pair_seconds) {
   return (double)(b->n * b->m) * pair_seconds <= most_seconds &&
          block_bytes(b, b->n) + 2 * block_bytes(b, b->m) <= most_bytes;
 }
 
 /* Tasks and strips as in a block, for those are what the products' speed hangs on; then
- * fewer columns down to one strip, fewer rows, and parts of a strip, until time and memory
- * are within the limits. */
+ * fewer columns down to one strip, and less of the longer side, until time and memory are
+ * within the limits. */
 static void choose_size(bench *b, double pair_seconds) {
   const ntk_trial *t = b->trial;
-  const int64_t threads = omp_get_max_threads(), block = t->block > 0 ? t->block : SAMPLES;
+  const int64_t threads = omp_get_max_threads(), block = block_of(t);
   const int64_t strip = strips_of(b, block).samples;
   const int64_t task =
       least(ntk_contract_samples(t->form == NTK_FORM_FULL ? t->outputs : 1),
@@ -110,10 +112,11 @@ static void choose_size(bench *b, double pair_seconds) {
   b->n = most(SAMPLES, task * threads);
   b->m = most(SAMPLES, strip);
   while (!is_short(b, pair_seconds)) {
-    int64_t *const side = b->m > strip            ? &b->m
-                          : b->n > ROWS * threads ? &b->n
-                          : b->m > SAMPLES        ? &b->m
-                                                  : NULL;
+    const bool has_rows = b->n > ROWS * threads, has_columns = b->m > SAMPLES;
+    int64_t *const side = b->m > strip || (has_columns && (b->m > b->n || !has_rows))
+                              ? &b->m
+                          : has_rows ? &b->n
+                                     : NULL;
     if (!side)
       break;
     *side = (*side + 1) / 2;
@@ -223,6 +226,22 @@ static double fastest(double (*run)(const bench *), const bench *b) {
   return seconds;
 }
 
+/* By operations and bytes, in a block. */
+static double pair_seconds(const bench *b, const ntk_rates *rates) {
+  const ntk_trial *t = b->trial;
+  const int64_t n = block_of(t);
+  const ntk_cost_shape block = {.form = t->form,
+                                .dtype = t->dtype,
+                                .n1 = n,
+                                .n2 = n,
+                                .outputs = t->outputs,
+                                .block = n,
+                                .outputs_block = t->outputs};
+  const ntk_rates plain = ntk_rates_untimed(rates);
+  return ntk_cost_of(&b->group, t->order, &block, &plain, t->constant->count).seconds /
+         (double)(n * n);
+}
+
 ntk_status ntk_trial_run(const ntk_trial *t, const ntk_rates *rates, double seconds[2]) {
   ntk_status status = NTK_SUCCESS;
   bench b = {.trial = t, .group = *t->group, .shortened = 1};
@@ -234,16 +253,7 @@ ntk_status ntk_trial_run(const ntk_trial *t, const ntk_rates *rates, double seco
     b.group.one_hot = false;
     b.shortened = (double)length / (double)b.group.C;
   }
-  const ntk_cost_shape pair = {.form = t->form,
-                               .dtype = t->dtype,
-                               .n1 = 1,
-                               .n2 = 1,
-                               .outputs = t->outputs,
-                               .block = 1,
-                               .outputs_block = t->outputs};
-  const ntk_rates plain = ntk_rates_untimed(rates);
-  choose_size(&b,
-              ntk_cost_of(&b.group, t->order, &pair, &plain, t->constant->count).seconds);
+  choose_size(&b, pair_seconds(&b, rates));
   NTK_TRY(allocate(&b));
   seconds[1] = fastest(pack, &b) * b.shortened / (double)b.m;
   seconds[0] = fastest(contract, &b) * b.shortened / (double)(b.n * b.m);
