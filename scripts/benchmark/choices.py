@@ -19,41 +19,38 @@ NEAR = 3
 class Forced:
     """Runs of a case by choices other than the planner's."""
 
-    def __init__(self, program, case, n, layout, repeat, limit):
+    def __init__(self, program, case, n, layout, limit):
         self.program, self.case, self.n, self.layout = program, case, n, layout
         self.limit = limit
-        self.plan = program.file("auto.plan")
-        self.pair = 0  # auto's seconds per pair; what has none to be compared with is repeated
-        self.repeat = 1
-        self.run(n, "--write-plan", self.plan)  # rates are measured, files are in memory
-        with open(self.plan, encoding="utf-8") as file:
-            self.lines = file.read().splitlines()
-        os.remove(self.plan)
-        self.repeat = repeat
-        self.pair = self.run(n) / n**2
+        self.run(n)  # rates are measured, files are in memory
+        self.lines = self.plan_of(n)
+        self.pair = self.run(n) / n**2  # auto's seconds per pair
 
     def run(self, n, *words):
-        """Seconds: the median, but of one run alone where that is far from auto's."""
-        seconds = []
-        while len(seconds) < self.repeat:
-            log = self.program.kernel(self.case, n, self.layout, *words, limit=self.limit)
-            seconds.append(log["seconds"]["whole"])
-            if self.pair and seconds[0] > NEAR * self.pair * n**2:
-                break
-        return statistics.median(seconds)
+        log = self.program.kernel(self.case, n, self.layout, *words, limit=self.limit)
+        return log["seconds"]["whole"]
+
+    def plan_of(self, n, *words):
+        """The lines of the plan that a run would follow."""
+        path = self.program.file("chosen.plan")
+        self.run(n, "--write-plan", path, *words)
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        os.remove(path)
+        return lines
 
     def order(self, order):
-        """Seconds with the order in all groups that take it, the others keep theirs."""
+        """As algorithm() does, for the order in all groups that take it; the others keep theirs."""
         lines = self.lines
         wanted = [re.sub(r"^order \S+", "order " + order, line) for line in lines]
         if wanted == lines:
             raise ours.Unfit("is auto")
         while wanted != lines:
-            path = self.program.file("forced.plan")
+            path = self.program.file(order + ".plan")
             with open(path, "w", encoding="utf-8") as file:
                 file.write("\n".join(wanted) + "\n")
             try:
-                return self.run(self.n, "--plan", path)
+                return self.n, ["--plan", path], self.run(self.n, "--plan", path)
             except ours.Unfit as refusal:
                 found = re.search(r" does not suit (.*) here$", str(refusal))
                 refused = [i for i, line in enumerate(wanted) if wanted[i] != lines[i] and found
@@ -64,29 +61,43 @@ class Forced:
         raise ours.Unfit("no other group takes it")
 
     def algorithm(self, name):
-        """Samples and seconds."""
+        """Samples, options and seconds of one run."""
         words, n = ["--algorithm", name], max(8, self.n // PARTS.get(name, 1))
         if name in PARTS:
             seconds = self.run(n, *words)
             if seconds / n**2 > NEAR * self.pair:
-                return n, seconds
-        return self.n, self.run(self.n, *words)
+                return n, words, seconds
+        elif self.plan_of(self.n, *words) == self.lines:
+            raise ours.Unfit("is auto")
+        return self.n, words, self.run(self.n, *words)
 
 
 def measure(program, case, n, layout, repeat, limit, say):
-    """Rows of a case; the last one is auto beside the best. limit: seconds of a run."""
-    forced, pairs = Forced(program, case, n, layout, repeat, limit), []
-    rows = [[case.name, "auto", str(n), table.three(forced.pair * n**2), table.three(forced.pair),
-             "1"]]
+    """Rows of a case; the last one is auto beside the best. limit: seconds of a run. What comes near
+    auto is run in turns with it: a machine may be faster now than a minute ago."""
+    forced, failures = Forced(program, case, n, layout, limit), {}
+    found = {"auto": (n, [], [forced.pair * n**2])}
     for name in ("structured", "jacobian", "ntvp", *ORDERS):
         say(f"{case.name}: {name}")
         try:
-            samples, seconds = (n, forced.order(name)) if name in ORDERS else forced.algorithm(name)
+            samples, words, seconds = (forced.order if name in ORDERS else forced.algorithm)(name)
+            found[name] = (samples, words, [seconds])
         except ours.Failure as failure:
-            rows.append([case.name, name, "", str(failure), "-", "-"])
-            continue
-        pairs.append(seconds / samples**2)
-        rows.append([case.name, name, str(samples), table.three(seconds), table.three(pairs[-1]),
-                     f"{forced.pair / pairs[-1]:.2f}"])
-    best = min([forced.pair] + pairs)
-    return rows + [[case.name, "auto / best", "", "", "", f"{forced.pair / best:.2f}"]]
+            failures[name] = str(failure)
+    near = [choice for choice in found.values()
+            if choice[2][0] / choice[0]**2 <= NEAR * forced.pair]
+    for turn in range(1, repeat):
+        say(f"{case.name}: turn {turn + 1} of {repeat}")
+        for samples, words, seconds in near:
+            seconds.append(forced.run(samples, *words))
+    return rows_of(case, found, failures)
+
+
+def rows_of(case, found, failures):
+    pairs = {name: statistics.median(seconds) / samples**2
+             for name, (samples, _, seconds) in found.items()}
+    rows = [[case.name, name, str(found[name][0]), table.three(pair * found[name][0]**2),
+             table.three(pair), f"{pairs['auto'] / pair:.2f}"] for name, pair in pairs.items()]
+    rows += [[case.name, name, "", failure, "-", "-"] for name, failure in failures.items()]
+    best = min(pairs.values())
+    return rows + [[case.name, "auto / best", "", "", "", f"{pairs['auto'] / best:.2f}"]]
