@@ -73,8 +73,8 @@ class Forced:
 
 
 def measure(program, case, n, layout, repeat, limit, say):
-    """Rows of a case; the last one is auto beside the best. limit: seconds of a run. What comes near
-    auto is run in turns with it: a machine may be faster now than a minute ago."""
+    """Rows of a case; the last one is auto beside the best. limit: seconds of a run. What comes
+    near auto is run in turns with it: a machine may be faster now than a minute ago."""
     forced, failures = Forced(program, case, n, layout, limit), {}
     found = {"auto": (n, [], [forced.pair * n**2])}
     for name in ("structured", "jacobian", "ntvp", *ORDERS):

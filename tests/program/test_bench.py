@@ -64,7 +64,8 @@ def check_table(folder):
 def check_choices(folder):
     lines = bench(folder, "--case", "smoke", "--choices", "--markdown")
     rows = {cells(line)[1]: cells(line) for line in lines[4:]}
-    for choice in ("auto", "structured", "jacobian", "ntvp", "outside-in"):
+    expect(rows["structured"][3] == "is auto", str(rows))
+    for choice in ("auto", "jacobian", "ntvp", "outside-in"):
         expect(choice in rows and number(rows[choice][4]) > 0, f"{choice}: {rows}")
     expect(0 < number(rows["auto / best"][5]) and
            number(rows["auto / best"][5]) >= max(number(row[5]) for row in rows.values()
