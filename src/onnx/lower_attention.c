@@ -206,12 +206,16 @@ done:
   return status;
 }
 
-static ntk_status read_lengths(const attention *a, int64_t keys, limits *m) {
+static ntk_status read_lengths(const attention *a, const ntk_shape *scores, limits *m) {
   ntk_status status = NTK_SUCCESS;
+  const int64_t samples = scores->dim[0], keys = scores->dim[3];
   const int given = ntk_lower_input(a->l, LENGTHS);
   if (given < 0)
     return NTK_SUCCESS;
   NTK_TRY(ntk_lower_numbers(a->l, given, "nonpad_kv_seqlen", &m->count, &m->lengths));
+  NTK_REQUIRE(m->count == 1 || m->count == samples, NTK_ERR_SHAPE,
+              "nonpad_kv_seqlen has %lld numbers for %lld samples", (long long)m->count,
+              (long long)samples);
   for (int64_t i = 0; i < m->count; i++)
     NTK_REQUIRE(m->lengths[i] >= 0 && m->lengths[i] <= (double)keys, NTK_ERR_SHAPE,
                 "nonpad_kv_seqlen is %.15g of %lld keys", m->lengths[i], (long long)keys);
@@ -228,7 +232,7 @@ static ntk_status read_limits(const attention *a, const ntk_shape *scores, limit
                 .left = left < all ? left : all,
                 .right = right < all ? right : all,
                 .count = 1};
-  NTK_TRY(read_lengths(a, scores->dim[3], m));
+  NTK_TRY(read_lengths(a, scores, m));
 done:
   return status;
 }
