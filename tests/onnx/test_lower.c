@@ -260,11 +260,9 @@ static Onnx__NodeProto *add_odd(Onnx__ModelProto *model, const char *op, const c
       {"q", "1 2 3 4"},     {"table", "3 2"},  {"angles", "1 3 1"},
       {"complex", "1 5 2"}, {"real", "1 5 1"}, {"taps", "3 1 2"},
       {"wide", "6 1 2"},    {"past", "1 3 2"}, {"scores", "1 3"}};
-  static const char *const integers[][2] = {{"none", "0"},
-                                            {"one", "1"},
-                                            {"four", "4"},
-                                            {"minus", "-1"},
-                                            {"huge", "1 3 5000000000"}};
+  static const char *const integers[][2] = {{"none", "0"},   {"one", "1"},
+                                            {"four", "4"},   {"two", "1 2"},
+                                            {"minus", "-1"}, {"huge", "1 3 5000000000"}};
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
     (void)add_floats(model, tensors[i][0], tensors[i][1]);
   for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
@@ -296,6 +294,7 @@ static void test_not_allowed(void **state) {
       {"Attention", "q q q", 25, "left_window_size", -2, NTK_ERR_FORMAT, "window of -2"},
       {"Attention", "q q q - q q one", 24, "", 0, NTK_ERR_FORMAT, "not go with past keys"},
       {"Attention", "q q q - - - four", 24, "", 0, NTK_ERR_SHAPE, "is 4 of 3 keys"},
+      {"Attention", "q q q - - - two", 24, "", 0, NTK_ERR_SHAPE, "2 numbers for 1 samples"},
       {"RotaryEmbedding", "q table table", 23, "", 0, NTK_ERR_SHAPE, "not of 3 axes"},
       {"RotaryEmbedding", "q angles angles", 23, "", 0, NTK_ERR_SHAPE, "the last of 2"},
       {"RotaryEmbedding", "q table table one", 23, "", 0, NTK_ERR_SHAPE, "1 axes, not 2"},
