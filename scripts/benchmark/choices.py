@@ -23,21 +23,21 @@ class Forced:
         self.program, self.case, self.n, self.layout = program, case, n, layout
         self.limit = limit
         self.run(n)  # rates are measured, files are in memory
-        self.lines = self.plan_of(n)
-        self.pair = self.run(n) / n**2  # auto's seconds per pair
+        seconds, self.lines = self.planned(n)
+        self.pair = seconds / n**2  # auto's
 
     def run(self, n, *words):
         log = self.program.kernel(self.case, n, self.layout, *words, limit=self.limit)
         return log["seconds"]["whole"]
 
-    def plan_of(self, n, *words):
-        """The lines of the plan that a run would follow."""
+    def planned(self, n, *words):
+        """Seconds, and the lines of the plan that was followed."""
         path = self.program.file("chosen.plan")
-        self.run(n, "--write-plan", path, *words)
+        seconds = self.run(n, "--write-plan", path, *words)
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()
         os.remove(path)
-        return lines
+        return seconds, lines
 
     def order(self, order):
         """As algorithm() does, for the order in all groups that take it; the others keep theirs."""
@@ -67,37 +67,43 @@ class Forced:
             seconds = self.run(n, *words)
             if seconds / n**2 > NEAR * self.pair:
                 return n, words, seconds
-        elif self.plan_of(self.n, *words) == self.lines:
+        seconds, lines = self.planned(self.n, *words)
+        if lines == self.lines:
             raise ours.Unfit("is auto")
-        return self.n, words, self.run(self.n, *words)
+        return self.n, words, seconds
 
 
 def measure(program, case, n, layout, repeat, limit, say):
     """Rows of a case; the last one is auto beside the best. limit: seconds of a run. What comes
     near auto is run in turns with it: a machine may be faster now than a minute ago."""
-    forced, failures = Forced(program, case, n, layout, limit), {}
-    found = {"auto": (n, [], [forced.pair * n**2])}
+    forced = Forced(program, case, n, layout, limit)
+    found = {"auto": (n, [], [forced.pair * n**2])}  # or why there is none
     for name in ("structured", "jacobian", "ntvp", *ORDERS):
         say(f"{case.name}: {name}")
         try:
             samples, words, seconds = (forced.order if name in ORDERS else forced.algorithm)(name)
             found[name] = (samples, words, [seconds])
         except ours.Failure as failure:
-            failures[name] = str(failure)
-    near = [choice for choice in found.values()
-            if choice[2][0] / choice[0]**2 <= NEAR * forced.pair]
+            found[name] = str(failure)
+    near = [choice for choice in found.values() if not isinstance(choice, str) and
+            choice[2][0] / choice[0]**2 <= NEAR * forced.pair]
     for turn in range(1, repeat):
         say(f"{case.name}: turn {turn + 1} of {repeat}")
         for samples, words, seconds in near:
             seconds.append(forced.run(samples, *words))
-    return rows_of(case, found, failures)
+    return rows_of(case, found)
 
 
-def rows_of(case, found, failures):
-    pairs = {name: statistics.median(seconds) / samples**2
-             for name, (samples, _, seconds) in found.items()}
-    rows = [[case.name, name, str(found[name][0]), table.three(pair * found[name][0]**2),
-             table.three(pair), f"{pairs['auto'] / pair:.2f}"] for name, pair in pairs.items()]
-    rows += [[case.name, name, "", failure, "-", "-"] for name, failure in failures.items()]
+def rows_of(case, found):
+    pairs = {name: statistics.median(choice[2]) / choice[0]**2
+             for name, choice in found.items() if not isinstance(choice, str)}
+    rows = []
+    for name, choice in found.items():
+        if name in pairs:
+            samples, pair = choice[0], pairs[name]
+            rows.append([case.name, name, str(samples), table.three(pair * samples**2),
+                         table.three(pair), f"{pairs['auto'] / pair:.2f}"])
+        else:
+            rows.append([case.name, name, "", choice, "-", "-"])
     best = min(pairs.values())
     return rows + [[case.name, "auto / best", "", "", "", f"{pairs['auto'] / best:.2f}"]]

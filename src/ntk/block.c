@@ -170,7 +170,7 @@ static bool is_jacobian(const ntk_group *group, ntk_order order) {
 
 static int64_t strip_samples(const ntk_group *group, ntk_order order, ntk_form form,
                              int64_t o) {
-  const int64_t T = group->T, u = form == NTK_FORM_FULL ? o : 1;
+  const int64_t T = group->T, u = ntk_form_rows(form, o);
   if (group->roles)
     return ntk_tie_samples(group);
   if (is_jacobian(group, order) || (order == NTK_ORDER_INSIDE_OUT && T == 1))
@@ -243,7 +243,9 @@ int64_t ntk_strips_elements(const ntk_group *group, ntk_order order, ntk_form fo
 /* ---- scratch --------------------------------------------------------------------------
  */
 
-int64_t ntk_contract_samples(int64_t o) { return most(1, 2 * (int64_t)STRIP_COLUMNS / o); }
+int64_t ntk_contract_samples(int64_t rows) {
+  return most(1, 2 * (int64_t)STRIP_COLUMNS / rows);
+}
 
 /* Of one pair of samples: the Gram of a class of pixels for a whole strip, and what its
  * shifts take. */
@@ -272,7 +274,7 @@ int64_t ntk_contract_scratch(const ntk_group *group, ntk_order order, ntk_form f
   if (T > 1)
     return T * m * T + pixels_scratch(group, m);
   int64_t elements = 0; /* of S, and expanded; fewer outputs leave room for more samples */
-  for (int64_t u = 1; u <= (form == NTK_FORM_FULL ? o : 1); u++)
+  for (int64_t u = 1; u <= ntk_form_rows(form, o); u++)
     elements = most(elements, least(n, ntk_contract_samples(u)) *
                                   least(n, strip_samples(group, order, form, u)) * (1 + u));
   return elements;

@@ -131,11 +131,18 @@ typedef struct ntk_pair {
   void *scratch;              /* of this thread */
   const ntk_between *between; /* for this thread to do; NULL: nothing */
 } ntk_pair;
+/* Rows or columns of a product that a sample's outputs are: of what only sums over them,
+ * one.
+ */
+static inline int64_t ntk_form_rows(ntk_form form, int64_t o) {
+  return form == NTK_FORM_FULL ? o : 1;
+}
 /* The rows of samples i0 .. i0 + n, on the caller's thread; no two rows' rounding depends
- * on which are taken together. n is at most ntk_contract_samples. */
+ * on which are taken together. n is at most ntk_contract_samples of the
+ * rows that a sample has. */
 void ntk_contract_f32(const ntk_pair *pair, int64_t i0, int64_t n);
 void ntk_contract_f64(const ntk_pair *pair, int64_t i0, int64_t n);
-int64_t ntk_contract_samples(int64_t o);
+int64_t ntk_contract_samples(int64_t rows);
 
 /* Packs strip `number` of a group from a row block of n samples and o outputs. */
 typedef struct ntk_packing {

@@ -371,7 +371,6 @@ static void contract_strip(const task *x, int64_t g, const real *d) {
 }
 
 void NTK_REAL(ntk_contract)(const ntk_pair *p, int64_t i0, int64_t n) {
-  const bool full = p->form == NTK_FORM_FULL;
   if (p->group->roles) {
     NTK_REAL(ntk_tie_contract)(p, i0, n);
     return;
@@ -382,8 +381,8 @@ void NTK_REAL(ntk_contract)(const ntk_pair *p, int64_t i0, int64_t n) {
             .micro = NTK_REAL(ntk_micro_get)(),
             .i0 = i0,
             .n = n,
-            .u1 = full ? p->o1 : 1,
-            .u2 = full ? p->o2 : 1};
+            .u1 = ntk_form_rows(p->form, p->o1),
+            .u2 = ntk_form_rows(p->form, p->o2)};
   for (; x.j0 < columns; x.j0 += whole.samples) {
     x.m = least(whole.samples, p->n2 - x.j0);
     const ntk_strips s = ntk_strips_of(p->group, p->order, p->form, x.m, p->o2);

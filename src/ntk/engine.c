@@ -640,7 +640,7 @@ done:
 
 /* Few rows are cut so far that every thread has some. */
 static void begin_turns(ntk_engine *engine, const ntk_tile *tile, bool mirror) {
-  const int64_t u = engine->spec.form == NTK_FORM_FULL ? tile->row_outputs : 1;
+  const int64_t u = ntk_form_rows(engine->spec.form, tile->row_outputs);
   const int64_t most = ntk_contract_samples(u), wanted = (NTK_TASK_ROWS + u - 1) / u;
   const int64_t share = tile->row_count / engine->turns.threads;
   int64_t unit = wanted < most ? wanted : most;

@@ -106,9 +106,8 @@ static void choose_size(bench *b, double pair_seconds) {
   const ntk_trial *t = b->trial;
   const int64_t threads = omp_get_max_threads(), block = block_of(t);
   const int64_t strip = strips_of(b, block).samples;
-  const int64_t task =
-      least(ntk_contract_samples(t->form == NTK_FORM_FULL ? t->outputs : 1),
-            (block + threads - 1) / threads);
+  const int64_t task = least(ntk_contract_samples(ntk_form_rows(t->form, t->outputs)),
+                             (block + threads - 1) / threads);
   b->n = most(SAMPLES, task * threads);
   b->m = most(SAMPLES, strip);
   while (!is_short(b, pair_seconds)) {

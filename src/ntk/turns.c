@@ -45,7 +45,6 @@ static void limit_paces(ntk_turns *t) {
 
 void ntk_turns_begin(ntk_turns *turns, const ntk_turns_tile *tile, double now) {
   turns->tile = *tile;
-  turns->work = work_of(turns, tile->rows);
   turns->left = tile->rows;
   limit_paces(turns);
   for (int64_t i = 0; i < turns->threads; i++)
@@ -101,7 +100,7 @@ void ntk_turns_taken(ntk_turns *turns, int64_t thread, int64_t end, int64_t n, d
                      double now) {
   const double work = work_of(turns, end) - work_of(turns, end - n);
   const double pace = later((now - began) / work, unknown);
-  const double share = work * (double)turns->threads / turns->work;
+  const double share = work * (double)turns->threads / work_of(turns, turns->tile.rows);
   double *mine = &turns->pace[thread];
   if (*mine == unknown)
     *mine = pace;

@@ -23,9 +23,8 @@ typedef struct ntk_turns {
   double *until;       /* [threads] when its task will have ended */
   double *pace;        /* [threads] seconds that a pair of samples took of late */
   double late;         /* seconds after which the first thread joined the others, of late */
-  ntk_turns_tile tile; /* in hand: its work in pairs, and the rows that are left */
-  double work;
-  int64_t left;
+  ntk_turns_tile tile; /* in hand */
+  int64_t left;        /* rows of it that nobody has taken */
 } ntk_turns;
 
 NTK_CHECKED ntk_status ntk_turns_create(int64_t threads, ntk_turns *out);
